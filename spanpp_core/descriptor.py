@@ -1,0 +1,132 @@
+"""SpanPP for spandrel: how hosts detect it, load it and bind it to a scale."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from spandrel import (
+    MAIN_REGISTRY,
+    Architecture,
+    ArchSupport,
+    ImageModelDescriptor,
+    ModelTiling,
+    SizeRequirements,
+    StateDict,
+)
+from typing_extensions import Self, override
+
+from .checkpoint import Checkpoint, is_spanpp, parse, read
+from .network.model import SpanPP
+
+
+class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
+    """A loaded SpanPP model, bound to one scale.
+
+    Calling it upscales (1, C, H, W) in [0, 1] and clamps the result to [0, 1]; calling
+    `model` does the same without clamping.
+    """
+
+    scale: int | float  # pyright: ignore[reportIncompatibleVariableOverride]
+    """The bound scale: an int when whole, a float otherwise. See `at_scale`."""
+
+    def __init__(self, architecture: SpanPPArch, checkpoint: Checkpoint) -> None:
+        network = SpanPP(checkpoint.hyper)
+        super().__init__(
+            network,
+            checkpoint.state_dict,
+            architecture=architecture,
+            purpose="SR",
+            tags=[f"{checkpoint.hyper.channels}nf"],
+            supports_half=True,
+            supports_bfloat16=True,
+            scale=network.hyper.default_scale,
+            input_channels=checkpoint.hyper.in_channels,
+            output_channels=3,
+            size_requirements=SizeRequirements(),
+            tiling=ModelTiling.SUPPORTED,
+        )
+        network.requires_grad_(False).eval()
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales the model was trained on, ascending."""
+        return self.model.hyper.scales
+
+    def at_scale(self, scale: float) -> Self:
+        """Returns a view of this model, bound to another scale.
+
+        The view shares every weight, so moving one moves the other, and keeps whatever
+        attributes a host attached. This model is left as it is.
+
+        Args:
+            scale: From 1 to 8, whole or fractional.
+
+        Raises:
+            ScaleError: ``scale`` is not such a number.
+        """
+        view = copy.copy(self)
+        view._model = self.model.at_scale(scale)
+        view.scale = view.model.scale
+        return view
+
+
+class SpanPPArch(Architecture[SpanPP]):
+    """Detects and loads SpanPP state dicts, training and fused ones alike."""
+
+    def __init__(self) -> None:
+        super().__init__(id="SpanPP", detect=is_spanpp)
+
+    @override
+    def load(self, state_dict: StateDict) -> SpanPPDescriptor:
+        """Loads a state dict, which is left untouched.
+
+        Raises:
+            CheckpointError: The state dict is not a whole SpanPP model.
+        """
+        return SpanPPDescriptor(self, parse(state_dict))
+
+
+def install() -> None:
+    """Registers SpanPP with spandrel, so that every loader built on it reads SpanPP.
+
+    Calling it again changes nothing.
+    """
+    support = ArchSupport.from_architecture(SpanPPArch())
+    MAIN_REGISTRY.add(support, ignore_duplicates=True)
+
+
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> SpanPPDescriptor:
+    """Loads a SpanPP model, ready to run: in evaluation mode and without gradients.
+
+    Args:
+        source: The path of a checkpoint, or a state dict, which is left untouched.
+        device: Where to put the weights.
+        dtype: float32, float16 or bfloat16, of the convolutions.
+
+    Raises:
+        CheckpointError: ``source`` is not a whole SpanPP model.
+
+    Example:
+        >>> import spanpp_core, torch
+        >>> model = spanpp_core.load(spanpp_core.bundled_model())
+        >>> model.at_scale(2.5)(torch.rand(1, 3, 8, 8)).shape
+        torch.Size([1, 3, 20, 20])
+    """
+    checkpoint = parse(source) if isinstance(source, Mapping) else read(source)
+    return SpanPPDescriptor(SpanPPArch(), checkpoint).to(torch.device(device), dtype)
+
+
+def bundled_model() -> Path:
+    """Returns the path of the weights that ship with the package."""
+    return Path(__file__).parent / "data" / "spanpp_c48.safetensors"

@@ -1,0 +1,100 @@
+"""How much memory a tile takes, and how much there is. In bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from ..network.model import Hyperparameters
+
+BODY_TENSORS = 10
+"""
+Feature maps alive at the body's peak, where the skip connections are concatenated: the
+four parts, their concatenation (four more), the block's output and the result.
+"""
+
+SHARE_OF_FREE = 0.5
+"""The part of the free memory that a tile may take: others live on the machine too."""
+
+CPU_TILE_PIXELS = 512**2
+"""Tiles that are larger than this run no faster on a CPU, only later."""
+
+UNKNOWN_FREE = 2 * 2**30
+"""Assumed where the system does not say."""
+
+
+def bytes_per_pixel(hyper: Hyperparameters, scale: float, dtype: torch.dtype) -> int:
+    """Estimates the working memory of the network per input pixel read, in bytes.
+
+    The larger of the body's peak and the upsampler's: the features and their padded
+    copy, then the pixels before and after the shuffle and once more in float32.
+    """
+    body = BODY_TENSORS * hyper.channels
+    pixels = 3 * scale**2
+    upsampler = 2 * hyper.channels + 2 * pixels
+    inputs = 2 * hyper.in_channels
+    return math.ceil((inputs + max(body, upsampler)) * dtype.itemsize + 4 * pixels)
+
+
+def free_memory(device: torch.device) -> int:
+    """Returns the bytes that can be allocated on a device now."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + held
+    return min(_free_system_memory(), _free_in_container())
+
+
+def pixels_that_fit(
+    hyper: Hyperparameters, scale: float, dtype: torch.dtype, device: torch.device
+) -> int:
+    """Returns how many input pixels may be read at once on a device."""
+    budget = SHARE_OF_FREE * free_memory(device)
+    fit = int(budget / bytes_per_pixel(hyper, scale, dtype))
+    return min(fit, CPU_TILE_PIXELS) if device.type == "cpu" else fit
+
+
+def _free_system_memory() -> int:
+    if sys.platform == "win32":
+        return _free_on_windows()
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return UNKNOWN_FREE
+
+
+def _free_in_container() -> int:
+    """What the control group leaves, on Linux; containers see the host's memory."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        limit = (root / "memory.max").read_text().strip()
+        used = int((root / "memory.current").read_text())
+        return sys.maxsize if limit == "max" else max(0, int(limit) - used)
+    except (OSError, ValueError):
+        return sys.maxsize
+
+
+def _free_on_windows() -> int:
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            ("total", ctypes.c_ulonglong),
+            ("available", ctypes.c_ulonglong),
+            ("rest", ctypes.c_ulonglong * 5),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    kernel32 = ctypes.WinDLL("kernel32")  # pyright: ignore
+    done = kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.available) if done else UNKNOWN_FREE

@@ -1,0 +1,215 @@
+"""Executing a plan: tiles in, one preallocated output, nothing blended."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..descriptor import SpanPPDescriptor
+from ..network.scale import Window
+from .memory import pixels_that_fit
+from .plan import Plan, Tile
+
+Progress = Callable[[int, int], None]
+"""
+Called after each step with the tiles done and the tiles in all (which grows when one
+has to be cut smaller). Whatever it raises stops the run and reaches the caller.
+"""
+
+SMALLEST_TILE = 16
+"""Edge in pixels below which running out of memory is final."""
+
+
+def upscale(
+    model: SpanPPDescriptor,
+    image: Tensor,
+    tile: int | None = None,
+    on_progress: Progress | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Upscales images by the model's bound scale, exactly and within memory.
+
+    The result is that of the untiled network to rounding, at every tile size. When
+    memory runs out the batch is halved, then the tile, and only what failed is redone.
+
+    Args:
+        model: What `load` or `at_scale` returned.
+        image: (N, C, H, W) in [0, 1], floating point, on any device. C is 3, 1 (grey),
+            4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
+            grey image of its own. It is left untouched.
+        tile: Edge of the tiles in input pixels without their halo; None chooses it from
+            the memory that is free.
+        on_progress: Called after each batch of tiles, see `Progress`.
+        out: Where to write, (N, C, round(H*s), round(W*s)) of any strides and device.
+
+    Returns:
+        ``out``, or a new tensor like it in the dtype and on the device of ``image``.
+
+    Raises:
+        ValueError: The shape or dtype of ``image`` or ``out``, or ``tile``, is wrong.
+        MemoryError: Not even a tile of a few pixels fits into memory.
+
+    Example:
+        >>> import spanpp_core, torch
+        >>> model = spanpp_core.load(spanpp_core.bundled_model())
+        >>> spanpp_core.upscale(model.at_scale(1.5), torch.rand(1, 3, 20, 30)).shape
+        torch.Size([1, 3, 30, 45])
+    """
+    _check_image(model, image)
+    n, channels, height, width = image.shape
+    plan = Plan.of(height, width, model.scale, model.model.halo)
+    shape = (n, channels, plan.out_height, plan.out_width)
+    if out is None:
+        out = image.new_empty(shape)
+    elif out.shape != shape:
+        raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
+    fit = pixels_that_fit(model.model.hyper, float(plan.scale), model.dtype, model.device)
+    if tile is None:
+        tile = max(SMALLEST_TILE, math.isqrt(fit) - 2 * plan.halo)
+    tiles = list(plan.tiles(tile))
+    jobs: deque[_Job] = deque()
+    with torch.no_grad():
+        for source, target in _planes(model, image, out):
+            jobs += _batches(source, target, tiles, fit)
+        _run(model, plan, jobs, on_progress)
+    return out
+
+
+def _check_image(model: SpanPPDescriptor, image: Tensor) -> None:
+    expected = model.input_channels
+    allowed = (1, 2, 3, 4) if expected == 3 else (expected,)
+    if image.ndim != 4 or image.shape[1] not in allowed or 0 in image.shape:
+        raise ValueError(
+            f"image has the shape {tuple(image.shape)}; expected (N, C, H, W) with C"
+            f" one of {allowed} and no empty axis"
+        )
+    if not image.is_floating_point():
+        raise ValueError(f"image is {image.dtype}; expected floating point in [0, 1]")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Tiles that run as one batch: equal input shapes, equal windows."""
+
+    source: Tensor  # (N, in_channels, H, W)
+    target: Tensor  # (N, 3 or 1, OH, OW)
+    items: Sequence[tuple[int, Tile]]  # frame and tile
+
+    @property
+    def pixels(self) -> int:
+        height, width = self.items[0][1].in_shape
+        return len(self.items) * height * width
+
+    def smaller(self, plan: Plan) -> list[_Job]:
+        """Two jobs that do the same in two steps; empty if this is the smallest."""
+        if len(self.items) > 1:
+            middle = len(self.items) // 2
+            parts = [self.items[:middle], self.items[middle:]]
+            return [_Job(self.source, self.target, items) for items in parts]
+        frame, tile = self.items[0]
+        if max(len(tile.core_rows), len(tile.core_cols)) <= SMALLEST_TILE:
+            return []
+        halves = plan.halves(tile)
+        return [_Job(self.source, self.target, [(frame, half)]) for half in halves]
+
+
+def _planes(
+    model: SpanPPDescriptor, image: Tensor, out: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields what the network is given and where the result goes, colour then alpha."""
+    channels = image.shape[1]
+    if channels == model.input_channels:
+        yield image, out
+        return
+    colours = 1 if channels < 3 else 3
+    yield image[:, :colours].expand(-1, 3, -1, -1), out[:, :colours]
+    if channels > colours:
+        alpha = image[:, colours:]
+        if alpha.amin() == alpha.amax():
+            out[:, colours:] = alpha[:1, :, :1, :1]
+        else:
+            yield alpha.expand(-1, 3, -1, -1), out[:, colours:]
+
+
+def _batches(
+    source: Tensor, target: Tensor, tiles: Sequence[Tile], fit: int
+) -> list[_Job]:
+    """Groups the tiles of all frames into batches that read at most ``fit`` pixels."""
+    alike: dict[tuple[tuple[int, int], Window], list[tuple[int, Tile]]] = {}
+    for frame in range(len(source)):
+        for tile in tiles:
+            alike.setdefault((tile.in_shape, tile.window), []).append((frame, tile))
+    jobs: list[_Job] = []
+    for ((height, width), _), items in alike.items():
+        size = max(1, fit // (height * width))
+        for start in range(0, len(items), size):
+            jobs.append(_Job(source, target, items[start : start + size]))
+    # from the first frame's top to the last one's bottom, for whoever watches
+    return sorted(jobs, key=lambda job: (job.items[0][0], job.items[0][1].out_rows.start))
+
+
+def _run(
+    model: SpanPPDescriptor,
+    plan: Plan,
+    jobs: deque[_Job],
+    on_progress: Progress | None,
+) -> None:
+    """Runs every job, cutting those that do not fit into memory."""
+    done, too_many = 0, math.inf
+    while jobs:
+        job = jobs.popleft()
+        failure = None
+        if job.pixels < too_many:
+            try:
+                _execute(model, plan, job)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                failure = str(error)
+        else:
+            failure = "as a larger one did"
+        if failure is None:
+            done += len(job.items)
+            if on_progress is not None:
+                on_progress(done, done + sum(len(job.items) for job in jobs))
+            continue
+        smaller = job.smaller(plan)
+        if not smaller:
+            raise MemoryError(
+                f"out of memory with a tile of {SMALLEST_TILE} pixels ({failure}); free"
+                f" some memory on {model.device}, or use another device"
+            )
+        too_many = min(too_many, job.pixels)
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        jobs.extendleft(reversed(smaller))
+
+
+def _execute(model: SpanPPDescriptor, plan: Plan, job: _Job) -> None:
+    tiles = [job.source[frame, :, t.in_rows, t.in_cols] for frame, t in job.items]
+    x = torch.stack(tiles).to(model.device)
+    y = model.model.region(x, plan.scale, job.items[0][1].window).clamp_(0, 1)
+    for (frame, tile), pixels in zip(job.items, y):
+        place = job.target[frame, :, tile.out_rows, tile.out_cols]
+        grey = len(place) == 1 and len(pixels) == 3
+        place.copy_(pixels.mean(0, keepdim=True) if grey else pixels)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a device's way of saying that its memory is full."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in message
+        or "not enough memory" in message
+        or "can't allocate memory" in message
+    )

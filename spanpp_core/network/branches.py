@@ -1,0 +1,134 @@
+"""SpanPP as it is trained: three branches behind every 3x3 convolution.
+
+Parameter names are those of public training checkpoints, without their derived caches
+(``conv_3x3_rep``, ``eval_conv``), which hold nothing that the branches do not say.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from .igconv import IGConv, upsample
+from .model import Body, Hyperparameters
+from .reparam import BRANCH_TENSORS, Conv3x3, fuse
+from .scale import Window, checked_scale, grid_scale, output_size
+
+
+class _Expanded(nn.Module):
+    """1x1 to twice the output channels, then 3x3."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(in_channels, 2 * out_channels, 1)
+        second = nn.Conv2d(2 * out_channels, out_channels, 3)
+        self.k0, self.b0 = first.weight, first.bias
+        self.k1, self.b1 = second.weight, second.bias
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        # Zero pixels around the input become pixels of b0 around the 1x1's output.
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.k0, self.b0)
+        return F.conv2d(y, self.k1, self.b1)
+
+
+class _Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1, and a 1x1 skip beside them."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.sk = nn.Conv2d(in_channels, out_channels, 1)
+        self.conv = nn.Sequential(
+            nn.Conv2d(in_channels, 2 * in_channels, 1),
+            nn.Conv2d(2 * in_channels, 2 * out_channels, 3),
+            nn.Conv2d(2 * out_channels, out_channels, 1),
+        )
+        nn.init.trunc_normal_(self.sk.weight, std=0.02)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (1, 1, 1, 1))) + self.sk(x)
+
+
+class RepConvBranches(nn.Module):
+    """``alpha[0] * expanded + alpha[1] * plain + alpha[2] * bottleneck``.
+
+    Running it fuses the weights first, inside the graph: values and gradients are those
+    of `branches`, and one convolution runs over the pixels instead of seven.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = _Expanded(in_channels, out_channels)
+        self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv3 = _Bottleneck(in_channels, out_channels)
+        self.alpha = nn.Parameter(torch.ones(3))
+
+    def fused(self) -> Conv3x3:
+        """Returns the equivalent 3x3 convolution; differentiable."""
+        return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
+
+    def branches(self, x: Tensor) -> Tensor:
+        """Runs the three branches one by one: the definition that `fused` equals."""
+        a, b, c = self.alpha.unbind()
+        return a * self.conv1(x) + b * self.conv2(x) + c * self.conv3(x)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.fused(), padding=1)
+
+
+class SpanPPBranches(Body):
+    """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
+
+    Differentiable in every parameter; the kernel is made anew at each call.
+    """
+
+    def __init__(self, hyper: Hyperparameters) -> None:
+        super().__init__(hyper, RepConvBranches)
+        self.hyper = hyper
+        self.upsampler = IGConv(
+            channels=hyper.channels,
+            kernel_size=hyper.kernel_size,
+            implicit_dim=hyper.implicit_dim,
+            latent_layers=hyper.latent_layers,
+            max_trained_scale=hyper.scales[-1],
+        )
+        self.register_buffer(
+            "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
+        )
+
+    @override
+    def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
+        """Upscales by ``scale``, by default the one the inference network starts with.
+
+        Raises:
+            ScaleError: ``scale`` is not a number in [1, 8].
+        """
+        if scale is None:
+            scale = self.hyper.default_scale
+        height, width = x.shape[-2:]
+        asked = checked_scale(scale, self.hyper.scales)
+        rows, cols = output_size(height, width, asked)
+        grid: Fraction = grid_scale(asked, height, width)
+        groups = self.upsampler.groups(grid)
+        window = Window(0, 0, range(rows), range(cols))
+        features = self.features(x)
+        return upsample(features, groups, self.hyper.kernel_size, grid, window)
+
+    def fused_state_dict(self) -> dict[str, Tensor]:
+        """Returns the state dict of the equivalent inference network, detached."""
+        state: dict[str, Tensor] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, RepConvBranches):
+                weight, bias = module.fused()
+                state[f"{name}.conv_3x3_rep.weight"] = weight.detach()
+                state[f"{name}.conv_3x3_rep.bias"] = bias.detach()
+        for name, tensor in self.state_dict().items():
+            if name.startswith(("conv_cat.", "upsampler.", "MetaIGConv")):
+                state[name] = tensor
+        return state

@@ -1,0 +1,200 @@
+"""IGConv: the upsampler's kernel as a function of the scale.
+
+A small MLP over a Fourier basis is asked for the KxK kernel of each sub-pixel position
+("IGConv", implicit grid convolution, MIT). Its result is the weight of one plain
+convolution, so the image never sees the MLP. Here the positions may be those of any
+rational scale, not only of whole ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .scale import Window, cell_of, phase_groups
+
+
+@dataclass(frozen=True)
+class KernelGroup:
+    """The kernels of all sub-pixel positions that lie in one input cell."""
+
+    row_cell: int
+    col_cell: int
+    """The cell, in [0, q) along each axis."""
+    rows: range
+    cols: range
+    """The output phases in that cell, in [0, p) along each axis."""
+    weight: Tensor
+    """(3 * len(rows) * len(cols), C, K, K), output channels ordered (rgb, row, column)."""
+
+
+class IGConv(nn.Module):
+    """The kernel generator; parameter names are those of public checkpoints."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        kernel_size: int,
+        implicit_dim: int,
+        latent_layers: int,
+        max_trained_scale: int,
+    ) -> None:
+        super().__init__()
+        taps = channels * kernel_size**2
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.max_trained_scale = max_trained_scale
+        self.phase = nn.Conv2d(1, implicit_dim // 2, 1)
+        self.freq = nn.Parameter(torch.randn(taps, implicit_dim, 1, 1) * 0.02)
+        self.amplitude = nn.Parameter(torch.randn(taps, implicit_dim, 1, 1) * 0.02)
+        layers: list[nn.Module] = []
+        for _ in range(latent_layers):
+            layers += [nn.Conv2d(implicit_dim, implicit_dim, 1), nn.ReLU()]
+        self.query_kernel = nn.Sequential(*layers, nn.Conv2d(implicit_dim, 3, 1))
+
+    def groups(self, scale: Fraction) -> Iterator[KernelGroup]:
+        """Generates the kernels of a scale, one input cell at a time.
+
+        A scale p/q has p*p positions in q*q cells; making them cell by cell keeps the
+        memory bounded by the square of the scale, however fine the fraction.
+        """
+        axis = phase_groups(scale)
+        for rows in axis:
+            for cols in axis:
+                weight = self.kernel(rows.coordinates, cols.coordinates, float(scale))
+                yield KernelGroup(
+                    rows.cell, cols.cell, rows.phases, cols.phases, weight
+                )
+
+    def kernel(self, ys: Sequence[float], xs: Sequence[float], scale: float) -> Tensor:
+        """Returns the kernels at every (y, x) of a grid of sub-pixel coordinates.
+
+        Args:
+            ys: Row coordinates within the input cell, in [-1, 1].
+            xs: Column coordinates, likewise.
+            scale: The scale, which enters through the phase 2 / min(scale, max S).
+
+        Returns:
+            (3 * len(ys) * len(xs), C, K, K), output channels ordered (rgb, row, column).
+        """
+        basis = self._basis(ys, xs, scale)  # (Y, X, C*K*K, D)
+        values = basis
+        for layer in self.query_kernel:
+            if isinstance(layer, nn.Conv2d):
+                values = F.linear(values, layer.weight.flatten(1), layer.bias)
+            else:
+                values = F.relu(values)
+        k = self.kernel_size
+        values = values.view(len(ys), len(xs), self.channels, k, k, 3)
+        return values.permute(5, 0, 1, 2, 3, 4).flatten(0, 2).contiguous()
+
+    def _basis(self, ys: Sequence[float], xs: Sequence[float], scale: float) -> Tensor:
+        """[cos(pi f), sin(pi f)] * amplitude for f = freq_x x + freq_y y + phase.
+
+        By the angle sum rule from one sine and cosine per row and per column, instead
+        of one per position: the trigonometry is half of the cost otherwise.
+        """
+        freq_x, freq_y = (self.freq.flatten(1) * math.pi).chunk(2, dim=1)  # (CKK, D/2)
+        step = 2 / min(scale, self.max_trained_scale)
+        assert self.phase.bias is not None
+        phase = (self.phase.weight.flatten() * step + self.phase.bias) * math.pi
+        along_y = torch.stack([freq_y * y + phase for y in ys])[:, None]
+        along_x = torch.stack([freq_x * x for x in xs])[None]
+        cos_y, sin_y = along_y.cos(), along_y.sin()
+        cos_x, sin_x = along_x.cos(), along_x.sin()
+        of_cos, of_sin = self.amplitude.flatten(1).chunk(2, dim=1)
+        cos = (cos_y * cos_x - sin_y * sin_x) * of_cos
+        sin = (sin_y * cos_x + cos_y * sin_x) * of_sin
+        return torch.cat([cos, sin], dim=-1)
+
+
+def upsample(
+    features: Tensor,
+    groups: Iterable[KernelGroup],
+    kernel_size: int,
+    scale: Fraction,
+    window: Window,
+) -> Tensor:
+    """Convolves features with the kernels of a scale and shuffles the pixels.
+
+    At a scale p/q every group is one convolution of stride q whose output channels are
+    part of a p x p block of pixels. At a whole scale that is one group of stride 1:
+    a plain convolution and `pixel_shuffle`.
+
+    Args:
+        features: (N, C, H, W). What lies beyond them is taken as zero.
+        groups: The kernels of ``scale``, in the dtype of ``features``.
+        kernel_size: K, odd.
+        scale: The scale p/q.
+        window: The output pixels wanted and where the features lie.
+
+    Returns:
+        (N, 3, len(window.rows), len(window.cols))
+    """
+    p, q = scale.numerator, scale.denominator
+    down = range(window.rows.start // p, -(-window.rows.stop // p))
+    across = range(window.cols.start // p, -(-window.cols.stop // p))
+    cells = _cells(features, scale, window, down, across, kernel_size // 2)
+    if q == 1:
+        (group,) = groups
+        pixels = F.pixel_shuffle(F.conv2d(cells, group.weight), p)
+    else:
+        n, h, w = len(features), len(down), len(across)
+        pixels = features.new_empty(n, 3, h * p, w * p)
+        blocks = pixels.view(n, 3, h, p, w, p)
+        for group in groups:
+            bottom = group.row_cell + (h - 1) * q + kernel_size
+            right = group.col_cell + (w - 1) * q + kernel_size
+            seen = cells[..., group.row_cell : bottom, group.col_cell : right]
+            made = F.conv2d(seen, group.weight, stride=q)
+            made = made.view(n, 3, len(group.rows), len(group.cols), h, w)
+            made = made.permute(0, 1, 4, 2, 5, 3)
+            blocks[
+                ...,
+                group.rows.start : group.rows.stop,
+                :,
+                group.cols.start : group.cols.stop,
+            ] = made
+    top = window.rows.start - down.start * p
+    left = window.cols.start - across.start * p
+    return pixels[
+        ..., top : top + len(window.rows), left : left + len(window.cols)
+    ]
+
+
+def _cells(
+    features: Tensor,
+    scale: Fraction,
+    window: Window,
+    down: range,
+    across: range,
+    radius: int,
+) -> Tensor:
+    """Crops or zero-pads features to the cells that whole p x p blocks are made from.
+
+    Args:
+        down: The rows of blocks, each p output pixels and q cells high.
+        across: The columns of blocks, likewise.
+        radius: K // 2, the cells a kernel sees beyond its own.
+    """
+    q = scale.denominator
+    height, width = features.shape[-2:]
+    # When half a pixel is rounded up, the last pixel's centre lies on the image's edge,
+    # which belongs to the cell after the last: that cell repeats the last one.
+    over_bottom = cell_of(window.rows[-1], scale) - window.top >= height
+    over_right = cell_of(window.cols[-1], scale) - window.left >= width
+    if over_bottom or over_right:
+        features = F.pad(features, (0, over_right, 0, over_bottom), mode="replicate")
+        height, width = features.shape[-2:]
+    left = window.left - (across.start * q - radius)
+    right = across.stop * q + radius - (window.left + width)
+    top = window.top - (down.start * q - radius)
+    bottom = down.stop * q + radius - (window.top + height)
+    return F.pad(features, (left, right, top, bottom))

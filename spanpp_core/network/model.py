@@ -1,0 +1,191 @@
+"""SpanPP as it runs: plain convolutions, a kernel made for the scale, pixel shuffle.
+
+The state dict of this network is the "fused" kind of public checkpoint: only
+``*.conv_3x3_rep.*``, ``conv_cat.*``, ``upsampler.*`` and ``MetaIGConv``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from .igconv import upsample
+from .kernels import CachedIGConv
+from .scale import Window, checked_scale, grid_scale, output_size
+
+BODY_RADIUS = 1 + 6 * 3 + 1
+"""How far the body sees, in pixels: conv0, six blocks of three convolutions, conv_2."""
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What the shapes of a checkpoint say about the network."""
+
+    channels: int = 48
+    """C, feature channels of the body."""
+    in_channels: int = 3
+    """Channels of the input image; the output always has 3."""
+    kernel_size: int = 3
+    """K, of the upsampler's convolution; odd."""
+    implicit_dim: int = 256
+    """D, width of the kernel generator; even."""
+    latent_layers: int = 4
+    """L, hidden layers of the kernel generator."""
+    scales: tuple[int, ...] = (1, 2, 3, 4)
+    """S, the trained scales, ascending."""
+
+    @property
+    def default_scale(self) -> int:
+        """The scale bound before anyone asks for another: 2 if trained, or the largest."""
+        return 2 if 2 in self.scales else self.scales[-1]
+
+
+class RepConv(nn.Module):
+    """A 3x3 convolution; named as the fused result of the training form."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_3x3_rep = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_3x3_rep(x)
+
+
+class SPAB(nn.Module):
+    """Swift parameter-free attention block (SPAN, Apache-2.0)."""
+
+    def __init__(self, channels: int, conv: Callable[[int, int], nn.Module]) -> None:
+        super().__init__()
+        self.c1_r = conv(channels, channels)
+        self.c2_r = conv(channels, channels)
+        self.c3_r = conv(channels, channels)
+
+    @override
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the block's output and the activated output of its first convolution.
+
+        The published network activates in place, so the second output is silu(o1) and
+        not o1; trained weights depend on it.
+        """
+        inplace = not torch.is_grad_enabled()
+        o1 = F.silu(self.c1_r(x), inplace=inplace)
+        o2 = F.silu(self.c2_r(o1), inplace=inplace)
+        o3 = self.c3_r(o2)
+        if inplace:
+            attention = o3.sigmoid().sub_(0.5)
+            return o3.add_(x).mul_(attention), o1
+        return (o3 + x) * (o3.sigmoid() - 0.5), o1
+
+
+class Body(nn.Module):
+    """Everything before the upsampler; shared by the fused and the training form."""
+
+    def __init__(
+        self, hyper: Hyperparameters, conv: Callable[[int, int], nn.Module]
+    ) -> None:
+        super().__init__()
+        c = hyper.channels
+        self.conv0 = conv(hyper.in_channels, c)
+        self.block_1 = SPAB(c, conv)
+        self.block_2 = SPAB(c, conv)
+        self.block_3 = SPAB(c, conv)
+        self.block_4 = SPAB(c, conv)
+        self.block_5 = SPAB(c, conv)
+        self.block_6 = SPAB(c, conv)
+        self.conv_2 = conv(c, c)
+        self.conv_cat = nn.Conv2d(4 * c, c, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) in [0, 1] -> (N, C, H, W)."""
+        f0 = self.conv0(x)
+        b1, _ = self.block_1(f0)
+        b = b1
+        for block in (self.block_2, self.block_3, self.block_4, self.block_5):
+            b, _ = block(b)
+        b, o1 = self.block_6(b)
+        return self.conv_cat(torch.cat([f0, self.conv_2(b), b1, o1], dim=1))
+
+
+class SpanPP(Body):
+    """The inference network: ``(N, C, H, W) -> (N, 3, round(H*s), round(W*s))``.
+
+    A shallow copy shares every weight and has a `scale` of its own: that is how one
+    model is bound to several scales at once.
+    """
+
+    def __init__(self, hyper: Hyperparameters) -> None:
+        super().__init__(hyper, RepConv)
+        self.hyper = hyper
+        self.upsampler = CachedIGConv(
+            channels=hyper.channels,
+            kernel_size=hyper.kernel_size,
+            implicit_dim=hyper.implicit_dim,
+            latent_layers=hyper.latent_layers,
+            max_trained_scale=hyper.scales[-1],
+        )
+        self.register_buffer(
+            "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
+        )
+        self.scale: int | float = hyper.default_scale
+        """The bound scale: an int when whole, a float otherwise."""
+
+    @property
+    def halo(self) -> int:
+        """The receptive radius in input pixels: 21 at K = 3."""
+        return BODY_RADIUS + self.hyper.kernel_size // 2
+
+    def at_scale(self, scale: float) -> SpanPP:
+        """Returns a view of this network, bound to ``scale``, that shares its weights.
+
+        Raises:
+            ScaleError: ``scale`` is not a number in [1, 8].
+        """
+        view = copy.copy(self)
+        view.scale = checked_scale(scale, self.hyper.scales)
+        return view
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscales by the bound scale.
+
+        Args:
+            x: (N, in_channels, H, W) in [0, 1], of any floating dtype.
+
+        Returns:
+            (N, 3, round(H*s), round(W*s)), not clamped, in the dtype of ``x``.
+        """
+        height, width = x.shape[-2:]
+        rows, cols = output_size(height, width, self.scale)
+        window = Window(0, 0, range(rows), range(cols))
+        scale = grid_scale(self.scale, height, width)
+        return self.region(x, scale, window).contiguous()
+
+    def region(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
+        """Computes a rectangle of the output from the part of the input it depends on.
+
+        The result is that of the whole image, to rounding, if ``x`` reaches `halo`
+        pixels beyond the cells of ``window``, or to the edge of the image.
+
+        Args:
+            x: (N, in_channels, h, w), the part of the image at ``window.top, .left``.
+            scale: The grid, see `grid_scale`; the same for every part of an image.
+            window: The output pixels wanted.
+
+        Returns:
+            (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
+        """
+        weight = self.conv_cat.weight
+        inputs = x.to(weight.dtype)
+        if weight.is_contiguous(memory_format=torch.channels_last):
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        features = self.features(inputs)
+        groups = self.upsampler.cached(scale, weight.dtype, weight.device)
+        y = upsample(features, groups, self.hyper.kernel_size, scale, window)
+        return y.to(x.dtype)
