@@ -4,7 +4,14 @@ Data flows one way: checkpoint -> network -> descriptor -> engine -> node or com
 """
 
 from .checkpoint import Checkpoint
-from .descriptor import SpanPPArch, SpanPPDescriptor, bundled_model, install, load
+from .descriptor import (
+    SpanPPArch,
+    SpanPPDescriptor,
+    bundled_model,
+    bundled_photo,
+    install,
+    load,
+)
 from .engine.run import upscale
 from .engine.target import Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
@@ -18,6 +25,7 @@ __all__ = [
     "SpanPPDescriptor",
     "Target",
     "bundled_model",
+    "bundled_photo",
     "install",
     "load",
     "upscale",

@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save  # pyright: ignore
 from spandrel import MAIN_REGISTRY, canonicalize_state_dict
 from torch import Tensor
 
@@ -167,7 +167,9 @@ def parse(state_dict: Mapping[str, Any]) -> Checkpoint:
             len(stale),
             stale[0],
         )
-    return Checkpoint(hyper, kind, found["conv_cat.weight"].dtype, canonical, tuple(stale))
+    return Checkpoint(
+        hyper, kind, found["conv_cat.weight"].dtype, canonical, tuple(stale)
+    )
 
 
 def find(state_dict: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -226,7 +228,7 @@ def write_slim(
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(save(tensors, metadata))
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -238,7 +240,11 @@ def _nested(content: object, depth: int) -> Iterator[dict[str, Any]]:
     """Yields the state dicts within a dict, averaged weights first, and then itself."""
     if not isinstance(content, Mapping) or depth < 0:
         return
-    named = {k: v for k, v in cast("Mapping[Any, Any]", content).items() if isinstance(k, str)}
+    named = {
+        k: v
+        for k, v in cast("Mapping[Any, Any]", content).items()
+        if isinstance(k, str)
+    }
     for name in sorted(named, key=lambda name: not _AVERAGED.search(name)):
         yield from _nested(named[name], depth - 1)
     yield named
@@ -284,7 +290,11 @@ def _hyperparameters(tensors: Mapping[str, Any], kind: Kind) -> Hyperparameters:
             f"{_SIGNATURE} has {taps} rows of {implicit_dim}; expected"
             f" {channels} * K * K rows for an odd K, of an even number"
         )
-    layers = [key for key in tensors if re.fullmatch(r"upsampler\.query_kernel\.\d+\.weight", key)]
+    layers = [
+        key
+        for key in tensors
+        if re.fullmatch(r"upsampler\.query_kernel\.\d+\.weight", key)
+    ]
     return Hyperparameters(
         channels=channels,
         in_channels=in_channels,
@@ -309,7 +319,7 @@ def _scales(meta: object) -> tuple[int, ...]:
         return Hyperparameters.scales
     if not isinstance(meta, Tensor) or meta.is_complex() or meta.is_sparse:
         raise CheckpointError("MetaIGConv is not a list of scales")
-    values = meta.flatten().tolist()
+    values = cast("list[float]", meta.flatten().tolist())
     if not values:
         return Hyperparameters.scales
     if not all(MIN_SCALE - 0.5 <= value < MAX_SCALE + 0.5 for value in values):
@@ -356,7 +366,9 @@ def _agrees(stored: object, fused: Tensor) -> bool:
     return (
         isinstance(stored, Tensor)
         and stored.shape == fused.shape
-        and torch.allclose(stored.float().cpu(), fused, rtol=1e-3, atol=1e-3 * float(fused.abs().max()))
+        and torch.allclose(
+            stored.float().cpu(), fused, rtol=1e-3, atol=1e-3 * float(fused.abs().max())
+        )
     )
 
 

@@ -130,3 +130,8 @@ def load(
 def bundled_model() -> Path:
     """Returns the path of the weights that ship with the package."""
     return Path(__file__).parent / "data" / "spanpp_c48.safetensors"
+
+
+def bundled_photo() -> Path:
+    """Returns the path of the photo that ships with the package: 960x720, CC0."""
+    return Path(__file__).parent / "data" / "raccoon.jpg"

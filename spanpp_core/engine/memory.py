@@ -96,5 +96,5 @@ def _free_on_windows() -> int:
 
     status = Status(length=ctypes.sizeof(Status))
     kernel32 = ctypes.WinDLL("kernel32")  # pyright: ignore
-    done = kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    done: int = kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # pyright: ignore
     return int(status.available) if done else UNKNOWN_FREE

@@ -71,7 +71,9 @@ def upscale(
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
-    fit = pixels_that_fit(model.model.hyper, float(plan.scale), model.dtype, model.device)
+    fit = pixels_that_fit(
+        model.model.hyper, float(plan.scale), model.dtype, model.device
+    )
     if tile is None:
         tile = max(SMALLEST_TILE, math.isqrt(fit) - 2 * plan.halo)
     tiles = list(plan.tiles(tile))
@@ -153,7 +155,9 @@ def _batches(
         for start in range(0, len(items), size):
             jobs.append(_Job(source, target, items[start : start + size]))
     # from the first frame's top to the last one's bottom, for whoever watches
-    return sorted(jobs, key=lambda job: (job.items[0][0], job.items[0][1].out_rows.start))
+    return sorted(
+        jobs, key=lambda job: (job.items[0][0], job.items[0][1].out_rows.start)
+    )
 
 
 def _run(

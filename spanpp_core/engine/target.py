@@ -42,7 +42,7 @@ class Target:
         if not (math.isfinite(factor) and factor > 0):
             raise ScaleError(f"factor {factor} is not possible; give one above 0")
         out_height, out_width = output_size(height, width, factor)
-        return Target(max(1, out_height), max(1, out_width), factor)
+        return Target(max(1, out_height), max(1, out_width), float(factor))
 
     @staticmethod
     def fit(height: int, width: int, box_width: int, box_height: int) -> Target:

@@ -123,7 +123,7 @@ class SpanPPBranches(Body):
     def fused_state_dict(self) -> dict[str, Tensor]:
         """Returns the state dict of the equivalent inference network, detached."""
         state: dict[str, Tensor] = {}
-        for name, module in self.named_modules():
+        for name, module in self.named_modules():  # pyright: ignore
             if isinstance(module, RepConvBranches):
                 weight, bias = module.fused()
                 state[f"{name}.conv_3x3_rep.weight"] = weight.detach()

@@ -103,8 +103,8 @@ class IGConv(nn.Module):
         """
         freq_x, freq_y = (self.freq.flatten(1) * math.pi).chunk(2, dim=1)  # (CKK, D/2)
         step = 2 / min(scale, self.max_trained_scale)
-        assert self.phase.bias is not None
-        phase = (self.phase.weight.flatten() * step + self.phase.bias) * math.pi
+        at_step = self.phase(self.phase.weight.new_full((1, 1, 1, 1), step))
+        phase = at_step.flatten() * math.pi
         along_y = torch.stack([freq_y * y + phase for y in ys])[:, None]
         along_x = torch.stack([freq_x * x for x in xs])[None]
         cos_y, sin_y = along_y.cos(), along_y.sin()
@@ -164,9 +164,7 @@ def upsample(
             ] = made
     top = window.rows.start - down.start * p
     left = window.cols.start - across.start * p
-    return pixels[
-        ..., top : top + len(window.rows), left : left + len(window.cols)
-    ]
+    return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]
 
 
 def _cells(
@@ -179,10 +177,8 @@ def _cells(
 ) -> Tensor:
     """Crops or zero-pads features to the cells that whole p x p blocks are made from.
 
-    Args:
-        down: The rows of blocks, each p output pixels and q cells high.
-        across: The columns of blocks, likewise.
-        radius: K // 2, the cells a kernel sees beyond its own.
+    ``down`` and ``across`` are the rows and columns of blocks, each p output pixels and
+    q cells long; ``radius`` is K // 2, the cells a kernel sees beyond its own.
     """
     q = scale.denominator
     height, width = features.shape[-2:]

@@ -23,6 +23,7 @@ from .scale import Window, checked_scale, grid_scale, output_size
 BODY_RADIUS = 1 + 6 * 3 + 1
 """How far the body sees, in pixels: conv0, six blocks of three convolutions, conv_2."""
 
+
 @dataclass(frozen=True)
 class Hyperparameters:
     """What the shapes of a checkpoint say about the network."""
@@ -182,10 +183,8 @@ class SpanPP(Body):
             (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
         """
         weight = self.conv_cat.weight
-        inputs = x.to(weight.dtype)
-        if weight.is_contiguous(memory_format=torch.channels_last):
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        features = self.features(inputs)
+        x_last = x.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        features = self.features(x_last)
         groups = self.upsampler.cached(scale, weight.dtype, weight.device)
         y = upsample(features, groups, self.hyper.kernel_size, scale, window)
         return y.to(x.dtype)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Real
+from typing import SupportsFloat
 
 from ..errors import ScaleError
 
@@ -40,7 +40,9 @@ def checked_scale(scale: object, trained: Sequence[int] = ()) -> int | float:
         >>> checked_scale(2.0), checked_scale(2.5)
         (2, 2.5)
     """
-    number = float(scale) if _is_number(scale) else math.nan
+    number = math.nan
+    if isinstance(scale, SupportsFloat) and not isinstance(scale, bool):
+        number = float(scale)
     if not MIN_SCALE <= number <= MAX_SCALE:
         names = ", ".join(f"x{s}" for s in trained)
         raise ScaleError(
@@ -48,10 +50,6 @@ def checked_scale(scale: object, trained: Sequence[int] = ()) -> int | float:
             f" {MAX_SCALE}" + (f" (this model was trained on {names})" if names else "")
         )
     return int(number) if number.is_integer() else number
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def output_size(height: int, width: int, scale: float) -> tuple[int, int]:

@@ -1,0 +1,43 @@
+"""The sub-commands together, and what happens when one fails."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from .convert import convert
+from .demo import demo
+from .info import info
+from .upscale import upscale
+
+app = typer.Typer(
+    name="spanpp",
+    help="Super-resolution at any scale, picked at run time.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (upscale, demo, info, convert):
+    app.command()(command)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command line and returns its exit status.
+
+    0: all done. 1: some files failed and were reported. 2: nothing could be done, for
+    the reason printed, in one line.
+    """
+    try:
+        return app(arguments or ["--help"], standalone_mode=False) or 0
+    except TyperException as error:
+        return _fail(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("stopped", status=130)
+    except (ValueError, MemoryError, OSError) as error:
+        return _fail(str(error))
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print("spanpp:", " ".join(message.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,143 @@
+"""Image files in and out, by libvips: 8 and 16 bits, alpha, grey, profiles kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Loaders that are not hardened against hostile files stay off; libvips reads this once.
+os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
+import pyvips  # pyright: ignore
+
+READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+WRITABLE = READABLE
+
+_SIXTEEN_BIT = (".png", ".tif", ".tiff")
+
+_SAVE_OPTIONS = {
+    ".jpg": {"Q": 95, "subsample_mode": "off"},
+    ".jpeg": {"Q": 95, "subsample_mode": "off"},
+    ".webp": {"Q": 95, "smart_subsample": True},
+    ".tif": {"compression": "deflate"},
+    ".tiff": {"compression": "deflate"},
+    ".png": {},
+}
+
+_KEPT = ("icc-profile-data", "exif-", "xmp-data")
+"""Metadata that still holds for the larger image."""
+
+
+class ImageError(ValueError):
+    """An image file that can not be read or written, in one line."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it is on disk, upright."""
+
+    pixels: Tensor
+    """(1, C, H, W) float32 in [0, 1]; C is 1 or 3, and one more with alpha."""
+    bits: int
+    """8 or 16 per channel."""
+    source: pyvips.Image | None = None
+    """Where the metadata comes from."""
+
+
+def size(path: Path) -> tuple[int, int, int]:
+    """Returns (height, width, channels) from the file's header, upright.
+
+    Raises:
+        ImageError: The file can not be read.
+    """
+    image = _opened(path)
+    return image.height, image.width, image.bands
+
+
+def read(path: Path) -> Picture:
+    """Reads an image: rotated by its EXIF orientation, CMYK as sRGB, palettes expanded.
+
+    Raises:
+        ImageError: The file is missing, damaged, or not an image of a readable kind.
+    """
+    image = _opened(path)
+    try:
+        array = np.asarray(image.numpy())
+    except pyvips.Error as error:
+        raise _damaged(path, error) from error
+    array = array.reshape(image.height, image.width, image.bands)
+    bits = 16 if array.dtype == np.uint16 else 8
+    pixels = torch.from_numpy(array.astype(np.float32)).div_(2**bits - 1)
+    return Picture(pixels.movedim(-1, 0)[None], bits, image)
+
+
+def write(path: Path, picture: Picture) -> None:
+    """Writes an image; the file appears whole or not at all.
+
+    16 bits become 8 where the format holds no more (JPEG, WebP), and alpha is laid over
+    black in JPEG.
+
+    Raises:
+        ImageError: The format is not one of `WRITABLE`, or the disk refused.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE:
+        raise ImageError(f"{path}: can write {', '.join(WRITABLE)} only")
+    bits = picture.bits if suffix in _SIXTEEN_BIT else 8
+    dtype = np.uint16 if bits == 16 else np.uint8
+    top = 2**bits - 1
+    channels, height, width = picture.pixels.shape[1:]
+    array = np.empty((height, width, channels), dtype)
+    for i in range(channels):  # by channel: the float copy stays small
+        plane = picture.pixels[0, i].mul(top).round_().clamp_(0, top)
+        array[..., i] = plane.numpy().astype(dtype)
+    kind = ("b-w", "srgb") if bits == 8 else ("grey16", "rgb16")
+    image = pyvips.Image.new_from_array(array).copy(interpretation=kind[channels > 2])
+    if picture.source is not None:
+        for name in picture.source.get_fields():
+            if name.startswith(_KEPT) and "Orientation" not in name:
+                kept = picture.source
+                image.set_type(kept.get_typeof(name), name, kept.get(name))
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        image.write_to_file(str(partial), **_SAVE_OPTIONS[suffix])
+        partial.replace(path)
+    except (pyvips.Error, OSError) as error:
+        raise ImageError(f"{path}: could not be written ({_reason(error)})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> pyvips.Image:
+    if path.suffix.lower() not in READABLE:
+        raise ImageError(f"{path}: can read {', '.join(READABLE)} only")
+    try:
+        image = pyvips.Image.new_from_file(str(path), fail_on="error").autorot()
+        if image.interpretation == "cmyk" or image.format not in ("uchar", "ushort"):
+            image = _as_srgb(image)
+        elif image.interpretation not in ("b-w", "grey16", "srgb", "rgb16"):
+            image = image.colourspace("srgb")
+    except pyvips.Error as error:
+        raise _damaged(path, error) from error
+    return image
+
+
+def _as_srgb(image: pyvips.Image) -> pyvips.Image:
+    if image.interpretation == "cmyk":
+        return image.icc_transform("srgb", embedded=True, input_profile="cmyk")
+    return image.colourspace("srgb").cast("uchar")
+
+
+def _damaged(path: Path, error: Exception) -> ImageError:
+    if not path.exists():
+        return ImageError(f"{path}: no such file")
+    return ImageError(f"{path}: damaged or not an image ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

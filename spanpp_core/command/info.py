@@ -1,0 +1,60 @@
+"""``spanpp info``: what a checkpoint is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .. import checkpoint
+from ..descriptor import bundled_model
+from ..network.model import BODY_RADIUS
+
+
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(help="A checkpoint; the bundled one by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a checkpoint is: scales, kind, size of the network."""
+    path = model or bundled_model()
+    facts = describe(path)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), str(value).strip("[]"))
+    Console().print(table)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Returns what `info` prints.
+
+    Raises:
+        CheckpointError: The file is not a whole SpanPP checkpoint.
+    """
+    found = checkpoint.read(path)
+    hyper = found.hyper
+    parameters = sum(
+        tensor.numel()
+        for tensor in found.state_dict.values()
+        if tensor.is_floating_point()
+    )
+    return {
+        "file": str(path),
+        "architecture": "SpanPP",
+        "kind": found.kind,
+        "stored_as": str(found.dtype).removeprefix("torch."),
+        "default_scale": hyper.default_scale,
+        **{k: list(v) if k == "scales" else v for k, v in asdict(hyper).items()},
+        "parameters_fused": parameters,
+        "halo_pixels": BODY_RADIUS + hyper.kernel_size // 2,
+        "stale_caches_ignored": len(found.stale_caches),
+    }
