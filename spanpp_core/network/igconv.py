@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -138,6 +138,17 @@ def upsample(
     Returns:
         (N, 3, len(window.rows), len(window.cols))
     """
+    # When half a pixel is rounded up, the last pixel's centre lies on the image's edge,
+    # where no cell is left: it repeats its neighbour.
+    height, width = features.shape[-2:]
+    over_bottom = cell_of(window.rows[-1], scale) - window.top >= height
+    over_right = cell_of(window.cols[-1], scale) - window.left >= width
+    if over_bottom or over_right:
+        rows = window.rows[: len(window.rows) - over_bottom]
+        cols = window.cols[: len(window.cols) - over_right]
+        inside = replace(window, rows=rows, cols=cols)
+        pixels = upsample(features, groups, kernel_size, scale, inside)
+        return F.pad(pixels, (0, over_right, 0, over_bottom), mode="replicate")
     p, q = scale.numerator, scale.denominator
     down = range(window.rows.start // p, -(-window.rows.stop // p))
     across = range(window.cols.start // p, -(-window.cols.stop // p))
@@ -182,13 +193,6 @@ def _cells(
     """
     q = scale.denominator
     height, width = features.shape[-2:]
-    # When half a pixel is rounded up, the last pixel's centre lies on the image's edge,
-    # which belongs to the cell after the last: that cell repeats the last one.
-    over_bottom = cell_of(window.rows[-1], scale) - window.top >= height
-    over_right = cell_of(window.cols[-1], scale) - window.left >= width
-    if over_bottom or over_right:
-        features = F.pad(features, (0, over_right, 0, over_bottom), mode="replicate")
-        height, width = features.shape[-2:]
     left = window.left - (across.start * q - radius)
     right = across.stop * q + radius - (window.left + width)
     top = window.top - (down.start * q - radius)

@@ -1,0 +1,213 @@
+"""Tiled == untiled, at every tile size, image size, batch and scale."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import training_network
+
+import spanpp_core
+from spanpp_core.engine import run
+from spanpp_core.network.model import Hyperparameters, SpanPP
+
+
+def untiled(model, image):
+    with torch.no_grad():
+        return model.model(image).clamp(0, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from([1, 1.5, 2, 2.5, 3, 3.7, 4, 5, 2.73, 8]),
+    st.integers(1, 60),
+    st.integers(1, 2),
+    st.sampled_from([1, 3, 5]),
+)
+def test_tiled_equals_untiled(height, width, scale, tile, count, kernel_size):
+    hyper = Hyperparameters(
+        channels=3, implicit_dim=4, latent_layers=0, kernel_size=kernel_size
+    )
+    model = spanpp_core.load(training_network(hyper).state_dict()).at_scale(scale)
+    model.model.double()
+    image = torch.rand(count, 3, height, width, dtype=torch.float64)
+    tile = max(tile, 12)
+    result = spanpp_core.upscale(model, image, tile)
+    assert (result - untiled(model, image)).abs().max() < 1e-12
+
+
+def far_sighted(make) -> spanpp_core.SpanPPDescriptor:
+    """A model whose pixels all depend visibly on the last pixel of the halo."""
+    model = make(channels=2)
+    with torch.no_grad():
+        for name, tensor in model.model.state_dict().items():
+            if name.endswith("rep.weight"):
+                tensor.zero_()
+                tensor[:, :, 1, 0] = 1.0  # each convolution looks one pixel to the left
+    model.model.double()
+    return model
+
+
+@pytest.mark.parametrize("scale", [1, 2, 2.5])
+def test_a_halo_one_pixel_short_shows(make, monkeypatch, scale):
+    model = far_sighted(make).at_scale(scale)
+    image = torch.rand(1, 3, 8, 120, dtype=torch.float64)
+    expected = untiled(model, image)
+    exact = spanpp_core.upscale(model, image, 30)
+    assert (exact - expected).abs().max() < 1e-12
+    monkeypatch.setattr(SpanPP, "halo", property(lambda self: 20))
+    short = spanpp_core.upscale(model, image, 30)
+    assert (short - expected).abs().max() > 1e-9
+
+
+@pytest.mark.parametrize("scale", [2, 1.5])
+def test_grey_and_alpha(model, scale):
+    view = model.at_scale(scale)
+    image = torch.rand(2, 4, 9, 11)
+    result = spanpp_core.upscale(view, image)
+    colour, alpha = image[:, :3], image[:, 3:]
+    assert torch.equal(result[:, :3], untiled(view, colour))
+    grey = untiled(view, alpha.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+    torch.testing.assert_close(result[:, 3:], grey)
+    torch.testing.assert_close(spanpp_core.upscale(view, alpha), grey)
+    both = spanpp_core.upscale(view, torch.cat([alpha, alpha.flip(-1)], 1))
+    torch.testing.assert_close(both[:, :1], grey)
+
+
+def test_constant_alpha_stays_constant(model):
+    image = torch.rand(2, 4, 9, 11)
+    image[:, 3] = 1
+    assert (spanpp_core.upscale(model, image)[:, 3] == 1).all()
+
+
+def test_writes_into_what_it_is_given_and_leaves_the_image_alone(model):
+    image = torch.rand(2, 7, 9, 3)  # (N, H, W, C) as a host may hold it
+    before = image.clone()
+    buffer = torch.empty(2, 14, 18, 3)
+    out = buffer.movedim(-1, 1)
+    result = spanpp_core.upscale(model, image.movedim(-1, 1), 16, out=out)
+    assert result is out
+    expected = untiled(model, image.movedim(-1, 1).contiguous())
+    torch.testing.assert_close(buffer.movedim(-1, 1), expected)
+    assert torch.equal(image, before)
+
+
+def test_alike_tiles_run_as_one_batch(model, monkeypatch):
+    sizes = []
+    region = SpanPP.region
+
+    def watched(self, x, scale, window):
+        sizes.append(len(x))
+        return region(self, x, scale, window)
+
+    monkeypatch.setattr(SpanPP, "region", watched)
+    spanpp_core.upscale(model, torch.rand(5, 3, 8, 8))
+    assert sizes == [5]
+    sizes.clear()
+    spanpp_core.upscale(model, torch.rand(1, 3, 160, 160), 16)
+    assert max(sizes) > 4
+    assert sum(sizes) == 100
+
+
+@pytest.mark.parametrize("limit", [1500, 5000])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_backs_off_and_finishes(model, monkeypatch, limit, error):
+    """Batches and tiles of more than ``limit`` pixels fail; only they are redone."""
+    seen = []
+    region = SpanPP.region
+
+    def scarce(self, x, scale, window):
+        pixels = x.shape[0] * x.shape[2] * x.shape[3]
+        seen.append(pixels)
+        if pixels > limit:
+            raise error
+        return region(self, x, scale, window)
+
+    image = torch.rand(3, 3, 70, 50)
+    expected = untiled(model, image)
+    monkeypatch.setattr(SpanPP, "region", scarce)
+    reports = []
+    result = spanpp_core.upscale(
+        model, image, on_progress=lambda done, total: reports.append((done, total))
+    )
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+    assert reports[-1][0] == reports[-1][1]
+    failures = [pixels for pixels in seen if pixels > limit]
+    assert failures == sorted(set(failures), reverse=True), (
+        "tried a size that had failed"
+    )
+
+
+def test_no_memory_at_all_is_one_line(model, monkeypatch):
+    def none(self, x, scale, window):
+        raise MemoryError("full")
+
+    monkeypatch.setattr(SpanPP, "region", none)
+    with pytest.raises(MemoryError, match="free some memory on cpu"):
+        spanpp_core.upscale(model, torch.rand(1, 3, 70, 70))
+
+
+def test_other_errors_are_not_mistaken_for_memory(model, monkeypatch):
+    def broken(self, x, scale, window):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(SpanPP, "region", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        spanpp_core.upscale(model, torch.rand(1, 3, 8, 8))
+
+
+def test_progress_and_cancellation_per_tile(model):
+    image = torch.rand(1, 3, 64, 64)
+    reports: list[tuple[int, int]] = []
+
+    class Stop(Exception):
+        pass
+
+    def watch(done: int, total: int) -> None:
+        reports.append((done, total))
+        if done >= 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        spanpp_core.upscale(model, image, 16, watch)
+    assert reports[-1][0] >= 4
+    assert all(total == 16 for _, total in reports)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(3, 8, 8), "(3, 8, 8)"),
+        (torch.rand(1, 5, 8, 8), "(1, 5, 8, 8)"),
+        (torch.rand(1, 3, 0, 8), "(1, 3, 0, 8)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "uint8"),
+    ],
+)
+def test_wrong_images_are_named(model, image, message):
+    with pytest.raises(ValueError, match="expected") as caught:
+        spanpp_core.upscale(model, image)
+    assert message in str(caught.value)
+
+
+def test_wrong_out_and_tile_are_named(model):
+    image = torch.rand(1, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"expected \(1, 3, 16, 16\)"):
+        spanpp_core.upscale(model, image, out=torch.empty(1, 3, 15, 16))
+    with pytest.raises(ValueError, match="tile is 0"):
+        spanpp_core.upscale(model, image, 0)
+
+
+def test_memory_errors_are_recognised():
+    assert run.is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
+    assert not run.is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not run.is_out_of_memory(ValueError("out of memory"))
