@@ -99,9 +99,10 @@ def write(path: Path, picture: Picture) -> None:
     image = pyvips.Image.new_from_array(array).copy(interpretation=kind[channels > 2])
     if picture.source is not None:
         for name in picture.source.get_fields():
-            if name.startswith(_KEPT) and "Orientation" not in name:
+            if name.startswith(_KEPT):
                 kept = picture.source
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         image.write_to_file(str(partial), **_SAVE_OPTIONS[suffix])

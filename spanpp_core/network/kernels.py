@@ -92,9 +92,9 @@ class CachedIGConv(IGConv):
                 torch.autocast(device_type, enabled=False),
             ):
                 group = next(groups, None)
-            if group is None:
-                return
-            weight = group.weight.to(dtype, memory_format=torch.channels_last)
+                if group is None:
+                    return
+                weight = group.weight.to(dtype, memory_format=torch.channels_last)
             yield replace(group, weight=weight)
 
     def _kernel_bytes(self, scale: Fraction, dtype: torch.dtype) -> int:

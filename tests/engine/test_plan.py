@@ -52,7 +52,7 @@ def test_halves_cover_the_tile(height, width, scale):
     plan = Plan.of(height, width, scale, 21)
     (tile,) = plan.tiles(400)
     halves = plan.halves(tile)
-    assert len(halves) == (1 if height == width == 1 else 2)
+    assert len(halves) >= 2 or height == width == 1
     covered = np.zeros((plan.out_height, plan.out_width), int)
     for half in halves:
         covered[half.out_rows, half.out_cols] += 1

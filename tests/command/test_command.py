@@ -1,0 +1,235 @@
+"""The command through its front door: files in, files and one line out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from PIL import Image, ImageCms
+from safetensors.torch import save_file
+from tiny import training_network
+
+import spanpp_core
+from spanpp_core.command import app, images
+
+
+@pytest.fixture
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(training_network().state_dict(), path)
+    return path
+
+
+def spanpp(*arguments: object) -> int:
+    return app.run([str(argument) for argument in arguments])
+
+
+def noise(height: int, width: int, channels: int, dtype: type) -> np.ndarray:
+    top = np.iinfo(dtype).max
+    values = np.random.default_rng(0).integers(0, top + 1, (height, width, channels))
+    return values.astype(dtype)
+
+
+def write(path: Path, pixels: np.ndarray) -> Path:
+    kinds = {("uint8", False): "b-w", ("uint8", True): "srgb"}
+    kinds |= {("uint16", False): "grey16", ("uint16", True): "rgb16"}
+    kind = kinds[pixels.dtype.name, pixels.shape[2] > 2]
+    pyvips.Image.new_from_array(pixels).copy(interpretation=kind).write_to_file(
+        str(path)
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_lossless_files_keep_channels_and_depth(
+    tmp_path, weights, suffix, dtype, channels
+):
+    pixels = noise(9, 7, channels, dtype)
+    source = write(tmp_path / f"in{suffix}", pixels)
+    assert (
+        spanpp("upscale", source, "-o", tmp_path / "out", "-m", weights, "-s", 3) == 0
+    )
+    result = pyvips.Image.new_from_file(str(tmp_path / "out" / source.name)).numpy()
+    result = result.reshape(27, 21, channels)
+    assert result.dtype == dtype
+    top = np.iinfo(dtype).max
+    x = torch.from_numpy(pixels.astype(np.float32) / top).movedim(-1, 0)[None]
+    expected = spanpp_core.upscale(spanpp_core.load(weights).at_scale(3), x)
+    expected = expected[0].movedim(0, -1).mul(top).round().numpy()
+    assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])
+def test_every_format_goes_through(tmp_path, weights, suffix):
+    source = tmp_path / f"in{suffix}"
+    Image.fromarray(noise(16, 12, 3, np.uint8)).save(source)
+    assert (
+        spanpp("upscale", source, "-o", tmp_path / f"out{suffix}", "-m", weights) == 0
+    )
+    assert Image.open(tmp_path / f"out{suffix}").size == (24, 32)
+
+
+def test_orientation_is_applied_and_profile_and_exif_kept(tmp_path, weights):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees to show
+    exif[0x010F] = "Maker"
+    source = tmp_path / "in.jpg"
+    Image.fromarray(noise(16, 24, 3, np.uint8)).save(
+        source, exif=exif, icc_profile=profile
+    )
+    out = tmp_path / "out.jpg"
+    assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
+    result = Image.open(out)
+    assert result.size == (32, 48)
+    assert result.getexif().get(0x0112, 1) == 1
+    assert result.getexif()[0x010F] == "Maker"
+    assert result.info["icc_profile"] == profile
+
+
+def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    write(folder / "rgb.png", noise(8, 8, 3, np.uint8))
+    write(folder / "rgba.png", noise(8, 8, 4, np.uint8))
+    write(folder / "deep.png", noise(8, 8, 3, np.uint16))
+    write(folder / "grey.png", noise(8, 8, 1, np.uint8))
+    write(folder / "sub" / "below.png", noise(8, 8, 3, np.uint8))
+    Image.fromarray(noise(8, 8, 4, np.uint8), "CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(noise(8, 8, 3, np.uint8)).quantize(16).save(folder / "palette.png")
+    whole = write(folder / "whole.png", noise(64, 64, 3, np.uint8)).read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("not an image")
+    (folder / "notes.txt").write_text("left alone")
+    out = tmp_path / "out"
+    assert spanpp("upscale", folder, "-o", out, "-m", weights, "-s", 2) == 1
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert written == {
+        "rgb.png",
+        "rgba.png",
+        "deep.png",
+        "grey.png",
+        "sub/below.png",
+        "cmyk.jpg",
+        "palette.png",
+        "whole.png",
+    }
+    reported = capsys.readouterr().err
+    for name in ("cut.png", "text.jpg"):
+        (line,) = [x for x in reported.splitlines() if name in x]
+        assert "damaged or not an image" in line
+    assert Image.open(out / "cmyk.jpg").mode == "RGB"
+    assert Image.open(out / "grey.png").mode == "L"
+    assert Image.open(out / "rgba.png").mode == "RGBA"
+
+
+def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
+    source = write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    out = tmp_path / "out.png"
+    out.write_bytes(b"precious")
+    assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
+    assert out.read_bytes() == b"precious"
+    assert "left as it is" in capsys.readouterr().err
+    assert spanpp("upscale", source, "-o", out, "-m", weights, "--overwrite") == 0
+    assert Image.open(out).size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--scale", 2.5], (20, 40)),
+        (["--fit", "30x70"], (30, 60)),
+        (["--width", 25], (25, 50)),
+        (["--height", 36, "--fractional", "native"], (18, 36)),
+        (["--scale", 3, "--tile", 16, "--precision", "bf16"], (24, 48)),
+        ([], (16, 32)),
+    ],
+)
+def test_sizes(tmp_path, weights, options, size):
+    source = write(tmp_path / "in.png", noise(16, 8, 3, np.uint8))
+    out = tmp_path / "out.png"
+    assert spanpp("upscale", source, "-o", out, "-m", weights, *options) == 0
+    assert Image.open(out).size == size
+
+
+def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
+    write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    for _ in range(2):
+        assert spanpp("upscale", tmp_path, "-o", tmp_path / "big", "-m", weights) == 0
+    assert sorted(p.name for p in tmp_path.rglob("*.png")) == ["in.png", "in.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["upscale", "in.png", "-o", "x", "-s", "9"], "largest possible scale is 8"),
+        (["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"], "not more"),
+        (["upscale", "in.png", "-o", "x", "--fit", "big"], "3840x2160"),
+        (["upscale", "in.png", "-o", "x", "-m", "none.pth"], "no such file"),
+        (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "--device cuda:99"),
+        (["upscale", "in.png"], "--out"),
+        (["upscale", "in.png", "in.png", "-o", "x"], "two folders"),
+        (["info", "in.png"], "expected one of"),
+        (["convert", "none.pth", "a.safetensors"], "no such file"),
+        (["convert", "in.png", "a.pth"], "ends in .safetensors"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    assert spanpp(*arguments) in (1, 2)
+    reported = capsys.readouterr().err.strip()
+    assert message in reported
+    assert reported.startswith("spanpp: ")
+    assert "\n" not in reported
+
+
+def test_info(weights, capsys):
+    assert spanpp("info", weights, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "training"
+    assert facts["scales"] == [1, 2, 3, 4]
+    assert facts["channels"] == 4
+    assert spanpp("info") == 0
+    assert "SpanPP" in capsys.readouterr().out
+
+
+def test_convert(tmp_path, weights, capsys):
+    slim = tmp_path / "slim.safetensors"
+    assert spanpp("convert", weights, slim, "--half") == 0
+    assert slim.stat().st_size < weights.stat().st_size
+    x = torch.rand(1, 3, 8, 8)
+    difference = spanpp_core.load(slim)(x) - spanpp_core.load(weights)(x)
+    assert difference.abs().max() < 0.05
+    assert spanpp("convert", weights, slim) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_demo_writes_the_comparison(tmp_path, capsys):
+    assert spanpp("demo", "-o", tmp_path / "demo") == 0
+    written = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"comparison.png", "spanpp_x1.5.png", "spanpp_x4.png"} <= written
+    gains = [
+        float(word)
+        for line in capsys.readouterr().out.splitlines()
+        for word in line.replace("│", " ").split()
+        if word.startswith("+")
+    ]
+    assert len(gains) == 5
+    assert min(gains) > 0.5, "SpanPP should beat bicubic on the bundled photo"
+
+
+def test_images_refuse_what_they_can_not_write(tmp_path):
+    picture = images.Picture(torch.rand(1, 3, 4, 4), 8)
+    with pytest.raises(images.ImageError, match="can write"):
+        images.write(tmp_path / "x.bmp", picture)
+    with pytest.raises(images.ImageError, match="could not be written"):
+        images.write(tmp_path / "absent" / "x.png", picture)
+    assert list(tmp_path.iterdir()) == []
