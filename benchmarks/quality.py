@@ -43,7 +43,9 @@ def main() -> None:
     given = parser.parse_args()
     models = {n: spanpp_core.load(given.model, dtype=d) for n, d in DTYPES.items()}
     photos = [photo(path) for path in sorted(given.folder.iterdir())]
-    print(f"{len(photos)} photos; dB     bicubic  fp32/native  fp32/downscale  bf16/native")
+    print(
+        f"{len(photos)} photos; dB     bicubic  fp32/native  fp32/downscale  bf16/native"
+    )
     for scale in given.scales:
         cells = Fraction(scale).limit_denominator(100).numerator
         rows: dict[str, list[float]] = {}
@@ -53,14 +55,22 @@ def main() -> None:
             small = downscale(full, (round(height / scale), round(width / scale)))
             target = Target.by_factor(small.shape[-2], small.shape[-1], scale)
             made = {"bicubic": F.interpolate(small, (height, width), mode="bicubic")}
-            for name, method in (("fp32", "native"), ("fp32", "downscale"), ("bf16", "native")):
+            for name, method in (
+                ("fp32", "native"),
+                ("fp32", "downscale"),
+                ("bf16", "native"),
+            ):
                 made[f"{name}/{method}"] = upscale_to(
                     models[name], small, target, method=method
                 )
             for name, result in made.items():
                 score = psnr_y(result.clamp(0, 1), full, math.ceil(scale))
                 rows.setdefault(name, []).append(score)
-        print(f"x{scale:<5g}", *(f"{name} {mean(r):.2f}" for name, r in rows.items()), sep="  ")
+        print(
+            f"x{scale:<5g}",
+            *(f"{name} {mean(r):.2f}" for name, r in rows.items()),
+            sep="  ",
+        )
 
 
 if __name__ == "__main__":

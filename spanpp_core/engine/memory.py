@@ -31,14 +31,14 @@ UNKNOWN_FREE = 2 * 2**30
 def bytes_per_pixel(hyper: Hyperparameters, scale: float, dtype: torch.dtype) -> int:
     """Estimates the working memory of the network per input pixel read, in bytes.
 
-    The larger of the body's peak and the upsampler's: the features and their padded
-    copy, then the pixels before and after the shuffle and once more in float32.
+    The larger of the body's peak and the upsampler's (the features and their padded
+    copy, the pixels before and after the shuffle), beside the input in two layouts.
+    `benchmarks/memory.py` holds it against what is measured.
     """
     body = BODY_TENSORS * hyper.channels
-    pixels = 3 * scale**2
-    upsampler = 2 * hyper.channels + 2 * pixels
+    upsampler = 2 * hyper.channels + 2 * 3 * scale**2
     inputs = 2 * hyper.in_channels
-    return math.ceil((inputs + max(body, upsampler)) * dtype.itemsize + 4 * pixels)
+    return math.ceil((inputs + max(body, upsampler)) * dtype.itemsize)
 
 
 def free_memory(device: torch.device) -> int:

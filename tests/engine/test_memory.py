@@ -1,0 +1,64 @@
+"""Tile sizes follow the memory that is free."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+import spanpp_core
+from spanpp_core.engine import memory
+from spanpp_core.network.model import Hyperparameters, SpanPP
+
+CPU = torch.device("cpu")
+
+
+def test_free_memory_is_what_the_system_says():
+    free = memory.free_memory(CPU)
+    assert 2**24 < free < 2**50
+
+
+def test_a_container_limits_it(tmp_path, monkeypatch):
+    class Root:
+        def __truediv__(self, name: str):
+            return tmp_path / name
+
+    monkeypatch.setattr(memory, "Path", lambda path: Root())
+    assert memory._free_in_container() == sys.maxsize
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._free_in_container() == sys.maxsize
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert memory._free_in_container() == 4000
+
+
+@pytest.mark.parametrize("scale", [1, 4, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tiles_fit_into_half_of_what_is_free(monkeypatch, scale, dtype):
+    hyper = Hyperparameters()
+    for free in (10**8, 10**9):
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
+        pixels = memory.pixels_that_fit(hyper, scale, dtype, CPU)
+        assert 0 < pixels <= memory.CPU_TILE_PIXELS
+        assert pixels * memory.bytes_per_pixel(hyper, scale, dtype) <= free / 2
+
+
+def test_little_memory_means_small_tiles(model, monkeypatch):
+    seen = []
+    region = SpanPP.region
+
+    def watched(self, x, scale, window):
+        seen.append(x.shape[0] * x.shape[2] * x.shape[3])
+        return region(self, x, scale, window)
+
+    monkeypatch.setattr(SpanPP, "region", watched)
+    image = torch.rand(1, 3, 150, 150)
+    expected = spanpp_core.upscale(model, image)
+    assert seen == [150 * 150]
+    seen.clear()
+    per_pixel = memory.bytes_per_pixel(model.model.hyper, 2, torch.float32)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2 * 10_000 * per_pixel)
+    result = spanpp_core.upscale(model, image)
+    assert max(seen) <= 10_000
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
