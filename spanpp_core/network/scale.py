@@ -72,14 +72,27 @@ def grid_scale(scale: float, height: int, width: int) -> Fraction:
         height: Height of the whole input image in pixels.
         width: Width of the whole input image in pixels.
     """
-    exact = Fraction(scale).limit_denominator(EXACT_DENOMINATOR)
-    if math.isclose(exact, scale, rel_tol=1e-9):
+    exact = exact_grid(scale)
+    if exact is not None:
         return exact
     half = Fraction(1, 2)
     sides = list(zip((height, width), output_size(height, width, scale)))
     low = max(Fraction(out - half) / size for size, out in sides)
     high = min(Fraction(out + half) / size for size, out in sides)
     return _simplest_between(max(low, Fraction(MIN_SCALE)), high)
+
+
+def exact_grid(scale: float) -> Fraction | None:
+    """Returns ``scale`` as a fraction with a denominator up to `EXACT_DENOMINATOR`.
+
+    None if it is finer than that: its grid then depends on the size of the image.
+
+    Example:
+        >>> exact_grid(2.5), exact_grid(2.73)
+        (Fraction(5, 2), None)
+    """
+    exact = Fraction(scale).limit_denominator(EXACT_DENOMINATOR)
+    return exact if math.isclose(exact, scale, rel_tol=1e-9) else None
 
 
 def _simplest_between(low: Fraction, high: Fraction) -> Fraction:
