@@ -3,7 +3,7 @@
 Data flows one way: checkpoint -> network -> descriptor -> engine -> node or command.
 """
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, parse, write_slim
 from .descriptor import (
     SpanPPArch,
     SpanPPDescriptor,
@@ -12,11 +12,12 @@ from .descriptor import (
     install,
     load,
 )
-from .engine.run import upscale
-from .engine.target import Method, Target, upscale_to
+from .engine.run import auto_tile, upscale, working_memory
+from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
 
 __all__ = [
+    "METHODS",
     "Checkpoint",
     "CheckpointError",
     "Method",
@@ -24,10 +25,14 @@ __all__ = [
     "SpanPPArch",
     "SpanPPDescriptor",
     "Target",
+    "auto_tile",
     "bundled_model",
     "bundled_photo",
     "install",
     "load",
+    "parse",
     "upscale",
     "upscale_to",
+    "working_memory",
+    "write_slim",
 ]

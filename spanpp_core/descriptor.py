@@ -75,6 +75,22 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         view.scale = view.model.scale
         return view
 
+    def with_dtype(self, dtype: torch.dtype) -> Self:
+        """Returns this model with its convolutions in another dtype, on its device.
+
+        Unlike `to`, it leaves this model as it is for whoever else holds it. The result
+        has convolutions of its own and shares the kernels already made.
+
+        Args:
+            dtype: float32, float16 or bfloat16; the model itself is returned if it is
+                of that dtype already.
+        """
+        if dtype == self.dtype:
+            return self
+        cast = copy.copy(self)
+        cast._model = self.model.with_dtype(dtype)
+        return cast
+
 
 class SpanPPArch(Architecture[SpanPP]):
     """Detects and loads SpanPP state dicts, training and fused ones alike."""

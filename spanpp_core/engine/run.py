@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import Window
-from .memory import pixels_that_fit
+from .memory import bytes_per_pixel, pixels_that_fit
 from .plan import Plan, Tile
 
 Progress = Callable[[int, int], None]
@@ -23,6 +23,9 @@ has to be cut smaller). Whatever it raises stops the run and reaches the caller.
 
 SMALLEST_TILE = 16
 """Edge in pixels below which running out of memory is final."""
+
+LARGE_TILE = 1024
+"""Edge in pixels that keeps any device busy: not worth evicting anything for more."""
 
 
 def upscale(
@@ -75,7 +78,7 @@ def upscale(
         model.model.hyper, float(plan.scale), model.dtype, model.device
     )
     if tile is None:
-        tile = max(SMALLEST_TILE, math.isqrt(fit) - 2 * plan.halo)
+        tile = auto_tile(model)
     tiles = list(plan.tiles(tile))
     jobs: deque[_Job] = deque()
     with torch.no_grad():
@@ -83,6 +86,30 @@ def upscale(
             jobs += _batches(source, target, tiles, fit)
         _run(model, plan, jobs, on_progress)
     return out
+
+
+def auto_tile(model: SpanPPDescriptor) -> int:
+    """Returns the edge of the tiles that `upscale` chooses now, in input pixels."""
+    network = model.model
+    fit = pixels_that_fit(network.hyper, network.scale, model.dtype, model.device)
+    return max(SMALLEST_TILE, math.isqrt(fit) - 2 * network.halo)
+
+
+def working_memory(
+    model: SpanPPDescriptor, height: int, width: int, tile: int = LARGE_TILE
+) -> int:
+    """Estimates what a tile takes at work, beside weights, input and output, in bytes.
+
+    Args:
+        model: At the scale and in the dtype it will run.
+        height: Height of the image in pixels; a small one has smaller tiles.
+        width: Width of the image in pixels.
+        tile: Edge of the tiles in input pixels without their halo.
+    """
+    network = model.model
+    edge = tile + 2 * network.halo
+    each = bytes_per_pixel(network.hyper, network.scale, model.dtype)
+    return min(height, edge) * min(width, edge) * each
 
 
 def _check_image(model: SpanPPDescriptor, image: Tensor) -> None:

@@ -152,6 +152,15 @@ class SpanPP(Body):
         view.scale = checked_scale(scale, self.hyper.scales)
         return view
 
+    def with_dtype(self, dtype: torch.dtype) -> SpanPP:
+        """Returns a copy with the body in ``dtype``; the kernel generator is shared."""
+        cast = SpanPP(self.hyper)
+        cast.load_state_dict(self.state_dict())
+        cast.upsampler = self.upsampler
+        cast.scale = self.scale
+        cast.to(self.conv_cat.weight.device, dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return cast.requires_grad_(False).train(self.training)
+
     @override
     def forward(self, x: Tensor) -> Tensor:
         """Upscales by the bound scale.
