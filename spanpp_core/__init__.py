@@ -12,6 +12,7 @@ from .descriptor import (
     install,
     load,
 )
+from .engine.compare import split_view
 from .engine.run import auto_tile, upscale, working_memory
 from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
@@ -31,6 +32,7 @@ __all__ = [
     "install",
     "load",
     "parse",
+    "split_view",
     "upscale",
     "upscale_to",
     "working_memory",
