@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeVar, cast
@@ -25,6 +26,17 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 def _uncompiled(method: _Method) -> _Method:
     return cast("_Method", torch.compiler.disable(method))
+
+
+@contextmanager
+def _untraced() -> Generator[None, None, None]:
+    """Keeps what runs out of a traced graph, where its results become constants."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # pyright: ignore
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # pyright: ignore
 
 
 class CachedIGConv(IGConv):
@@ -90,6 +102,7 @@ class CachedIGConv(IGConv):
                 torch.inference_mode(False),
                 torch.no_grad(),
                 torch.autocast(device_type, enabled=False),
+                _untraced(),
             ):
                 group = next(groups, None)
                 if group is None:

@@ -136,6 +136,7 @@ class SpanPP(Body):
         )
         self.scale: int | float = hyper.default_scale
         """The bound scale: an int when whole, a float otherwise."""
+        self._register_state_dict_hook(_contiguous)
 
     @property
     def halo(self) -> int:
@@ -171,11 +172,28 @@ class SpanPP(Body):
         Returns:
             (N, 3, round(H*s), round(W*s)), not clamped, in the dtype of ``x``.
         """
+        if isinstance(self.scale, int):
+            return self._whole(x, self.scale)
         height, width = x.shape[-2:]
         rows, cols = output_size(height, width, self.scale)
         window = Window(0, 0, range(rows), range(cols))
         scale = grid_scale(self.scale, height, width)
         return self.region(x, scale, window).contiguous()
+
+    def _whole(self, x: Tensor, scale: int) -> Tensor:
+        """The forward pass at a whole scale, without arithmetic on the image's size.
+
+        That is what a tracer can follow: hosts export ONNX files of any image size.
+        """
+        features = self._features_of(x)
+        weight = self.conv_cat.weight
+        (group,) = self.upsampler.cached(Fraction(scale), weight.dtype, weight.device)
+        y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
+        return F.pixel_shuffle(y, scale).to(x.dtype).contiguous()
+
+    def _features_of(self, x: Tensor) -> Tensor:
+        dtype = self.conv_cat.weight.dtype
+        return self.features(x.to(dtype).contiguous(memory_format=torch.channels_last))
 
     def region(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
         """Computes a rectangle of the output from the part of the input it depends on.
@@ -191,9 +209,16 @@ class SpanPP(Body):
         Returns:
             (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
         """
+        features = self._features_of(x)
         weight = self.conv_cat.weight
-        x_last = x.to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        features = self.features(x_last)
         groups = self.upsampler.cached(scale, weight.dtype, weight.device)
         y = upsample(features, groups, self.hyper.kernel_size, scale, window)
         return y.to(x.dtype)
+
+
+def _contiguous(
+    _module: nn.Module, state_dict: dict[str, Tensor], _prefix: str, _metadata: object
+) -> None:
+    """Makes the tensors of a state dict contiguous: safetensors refuses others."""
+    for key, tensor in state_dict.items():
+        state_dict[key] = tensor.contiguous()
