@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import spanpp_core
-from spanpp_core.engine.target import Target, downscale, upscale_to
+from spanpp_core.engine.target import Target, resize, upscale_to
 from spanpp_core.metrics import psnr_y
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -52,7 +52,7 @@ def main() -> None:
         for original in photos:
             height, width = (side // cells * cells for side in original.shape[-2:])
             full = original[..., :height, :width]
-            small = downscale(full, (round(height / scale), round(width / scale)))
+            small = resize(full, (round(height / scale), round(width / scale)))
             target = Target.by_factor(small.shape[-2], small.shape[-1], scale)
             made = {"bicubic": F.interpolate(small, (height, width), mode="bicubic")}
             for name, method in (

@@ -51,7 +51,6 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             tiling=ModelTiling.SUPPORTED,
         )
         network.requires_grad_(False).eval()
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @property
     def scales(self) -> tuple[int, ...]:

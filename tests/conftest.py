@@ -11,7 +11,7 @@ from tiny import TINY, training_network
 import spanpp_core
 from spanpp_core.network.model import Hyperparameters
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the models are tiny, and other work may be running
 
 
 @pytest.fixture

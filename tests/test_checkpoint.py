@@ -237,7 +237,7 @@ def test_plain_pickles_models_and_tars_are_refused(tmp_path: Path):
     assert not trace.exists()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_mutated_checkpoints_are_refused(data: st.DataObject):
     """One tensor wrong in shape, dtype, value or presence: never an odd error."""
@@ -266,7 +266,7 @@ def test_mutated_checkpoints_are_refused(data: st.DataObject):
     refusal(state)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_damaged_files_are_refused_or_whole(data: st.DataObject, tmp_path_factory):
     """Bytes cut off or overwritten in either format."""

@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..descriptor import bundled_model, bundled_photo, load
-from ..engine.target import Target, downscale, upscale_to
+from ..engine.target import Target, resize, upscale_to
 from ..metrics import psnr_y
 from . import images
 
@@ -45,7 +45,7 @@ def demo(
     table = Table("scale", "from", "bicubic dB", "SpanPP dB", "gain dB")
     rows: list[list[tuple[str, Tensor]]] = []
     for scale in SCALES:
-        small = downscale(original, (round(height / scale), round(width / scale)))
+        small = resize(original, (round(height / scale), round(width / scale)))
         target = Target.by_factor(small.shape[-2], small.shape[-1], scale)
         upscaled = upscale_to(model, small, target)
         bicubic = F.interpolate(small, (height, width), mode="bicubic").clamp_(0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .target import downscale
+from .target import resize
 
 
 def split_view(before: Tensor, after: Tensor, divider: float) -> Tensor:
@@ -36,7 +36,7 @@ def split_view(before: Tensor, after: Tensor, divider: float) -> Tensor:
     if cut:
         for i in range(len(view)):  # one at a time: batches may be long
             one = before[i : i + 1] if len(before) > 1 else before
-            view[i, :, :, :cut] = downscale(one, (height, width))[0, :, :, :cut]
+            view[i, :, :, :cut] = resize(one, (height, width))[0, :, :, :cut]
     if 0 < cut < width:
         line = max(1, width // 400)
         view[..., max(0, cut - line) : cut + line] = 1

@@ -140,11 +140,11 @@ def upscale_to(
     for i in range(n):  # one at a time: the larger image is not what was asked for
         report = None if on_progress is None else _part(on_progress, i, n)
         larger = upscale(view, image[i : i + 1], tile, report)
-        out[i].copy_(downscale(larger, size)[0])
+        out[i].copy_(resize(larger, size)[0])
     return out
 
 
-def downscale(image: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes (N, C, H, W) to ``size`` (height, width): antialiased bicubic, clamped."""
     resized = F.interpolate(
         image.float(), size, mode="bicubic", align_corners=False, antialias=True

@@ -136,7 +136,6 @@ class SpanPP(Body):
         )
         self.scale: int | float = hyper.default_scale
         """The bound scale: an int when whole, a float otherwise."""
-        self._register_state_dict_hook(_contiguous)
 
     @property
     def halo(self) -> int:
@@ -159,7 +158,7 @@ class SpanPP(Body):
         cast.load_state_dict(self.state_dict())
         cast.upsampler = self.upsampler
         cast.scale = self.scale
-        cast.to(self.conv_cat.weight.device, dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        cast.to(self.conv_cat.weight.device, dtype)
         return cast.requires_grad_(False).train(self.training)
 
     @override
@@ -214,11 +213,3 @@ class SpanPP(Body):
         groups = self.upsampler.cached(scale, weight.dtype, weight.device)
         y = upsample(features, groups, self.hyper.kernel_size, scale, window)
         return y.to(x.dtype)
-
-
-def _contiguous(
-    _module: nn.Module, state_dict: dict[str, Tensor], _prefix: str, _metadata: object
-) -> None:
-    """Makes the tensors of a state dict contiguous: safetensors refuses others."""
-    for key, tensor in state_dict.items():
-        state_dict[key] = tensor.contiguous()

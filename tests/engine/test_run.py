@@ -31,7 +31,7 @@ def in_float64(kernel_size: int) -> spanpp_core.SpanPPDescriptor:
     return model
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 70),
     st.integers(1, 70),

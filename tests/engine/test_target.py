@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import spanpp_core
 from spanpp_core import Target
-from spanpp_core.engine.target import METHODS, downscale
+from spanpp_core.engine.target import METHODS, resize
 
 
 @given(
@@ -79,7 +79,7 @@ def test_result_has_the_size_asked_for(model, method, factor):
 def test_downscale_method_is_the_next_whole_scale_made_smaller(model):
     image = torch.rand(1, 3, 10, 8)
     target = Target.by_factor(10, 8, 2.5)
-    expected = downscale(spanpp_core.upscale(model.at_scale(3), image), (25, 20))
+    expected = resize(spanpp_core.upscale(model.at_scale(3), image), (25, 20))
     assert torch.equal(spanpp_core.upscale_to(model, image, target), expected)
     native = spanpp_core.upscale_to(model, image, target, method="native")
     assert torch.equal(native, spanpp_core.upscale(model.at_scale(2.5), image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from fractions import Fraction
 
 import pytest
@@ -81,6 +82,12 @@ def _span(cell: int, scale: int) -> range:
     return range(cell * scale, (cell + 1) * scale)
 
 
+@functools.cache
+def loaded() -> spanpp_core.SpanPPDescriptor:
+    """One model for all examples: the kernels of fine fractions take a while."""
+    return spanpp_core.load(training_network().state_dict())
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(1, 12),
@@ -89,7 +96,7 @@ def _span(cell: int, scale: int) -> range:
     st.integers(1, 3),
 )
 def test_batch_equals_loop(height: int, width: int, scale: float, count: int):
-    model = spanpp_core.load(training_network().state_dict()).at_scale(scale)
+    model = loaded().at_scale(scale)
     x = torch.rand(count, 3, height, width)
     one_by_one = torch.cat([model.model(image[None]) for image in x])
     torch.testing.assert_close(model.model(x), one_by_one, rtol=1e-4, atol=1e-5)
@@ -238,3 +245,21 @@ def test_halo_is_the_receptive_radius(make, kernel_size: int, halo: int):
     network(x)[0, :, centre, centre].abs().sum().backward()
     rows = x.grad.abs().sum((0, 1, 3)).nonzero().flatten()
     assert (int(rows.min()), int(rows.max())) == (centre - halo, centre + halo)
+
+
+def test_state_dict_is_contiguous_and_is_the_weights(model):
+    """safetensors writes nothing else, and hosts save models through it."""
+    for name, tensor in model.model.state_dict().items():
+        assert tensor.is_contiguous(), name
+    weight = model.model.conv_cat.weight
+    assert model.model.state_dict()["conv_cat.weight"].data_ptr() == weight.data_ptr()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_traced_network_takes_any_size(model, scale):
+    """What a host's ONNX export sees: the kernel a constant, no size baked in."""
+    view = model.at_scale(scale)
+    x = torch.rand(2, 3, 13, 5)
+    with torch.no_grad():
+        traced = torch.jit.trace(view.model, torch.rand(1, 3, 8, 8))
+        torch.testing.assert_close(traced(x), view.model(x))
