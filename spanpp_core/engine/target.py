@@ -38,9 +38,14 @@ class Target:
 
     @staticmethod
     def by_factor(height: int, width: int, factor: float) -> Target:
-        """``factor`` times the input, each side rounded."""
+        """``factor`` times the input, each side rounded.
+
+        What is whole but for rounding errors is taken as whole.
+        """
         if not (math.isfinite(factor) and factor > 0):
             raise ScaleError(f"factor {factor} is not possible; give one above 0")
+        if math.isclose(factor, round(factor), rel_tol=1e-9):
+            factor = round(factor)
         out_height, out_width = output_size(height, width, factor)
         return Target(max(1, out_height), max(1, out_width), float(factor))
 

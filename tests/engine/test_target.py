@@ -57,6 +57,12 @@ def test_scale_that_reaches_a_factor(factor, method, trained, scale):
     assert Target.by_factor(100, 100, factor).scale(trained, method) == scale
 
 
+def test_rounding_errors_do_not_make_a_whole_factor_fractional():
+    target = Target.by_factor(100, 100, 2 + 1e-12)
+    assert (target.factor, target.scale((1, 2, 3), "downscale")) == (2, 2)
+    assert Target.by_factor(100, 100, 2 + 1e-6).scale((1, 2, 3), "downscale") == 3
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("factor", [0.5, 1, 1.5, 2.5, 2.73, 3, 7.9])
 def test_result_has_the_size_asked_for(model, method, factor):
