@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..network.scale import EXACT_DENOMINATOR, Window, grid_scale, output_size
+from ..network.scale import Window, grid_scale, is_exact, output_size
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Plan:
     def of(height: int, width: int, scale: float, halo: int) -> Plan:
         """Plans images of ``height`` x ``width`` pixels at a scale in [1, 8]."""
         out = output_size(height, width, scale)
-        return Plan(height, width, *out, grid_scale(scale, height, width), halo)
+        return Plan(height, width, *out, grid_scale(scale), halo)
 
     def tiles(self, size: int) -> Iterator[Tile]:
         """Cuts the image into tiles of at most ``size`` x ``size`` pixels, about equal.
@@ -112,7 +112,7 @@ class Plan:
         q = self.scale.denominator
         count = -(-len(pixels) // size)
         step = -(-len(pixels) // count)
-        if q <= EXACT_DENOMINATOR and step > q:
+        if is_exact(self.scale) and step > q:
             step = max(q, min(-(-step // q) * q, size // q * q))
         for start in range(pixels.start, pixels.stop, step):
             yield range(start, min(start + step, pixels.stop))

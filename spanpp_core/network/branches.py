@@ -114,7 +114,7 @@ class SpanPPBranches(Body):
         height, width = x.shape[-2:]
         asked = checked_scale(scale, self.hyper.scales)
         rows, cols = output_size(height, width, asked)
-        grid: Fraction = grid_scale(asked, height, width)
+        grid: Fraction = grid_scale(asked)
         groups = self.upsampler.groups(grid)
         window = Window(0, 0, range(rows), range(cols))
         features = self.features(x)

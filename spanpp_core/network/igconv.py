@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .scale import Window, cell_of, phase_groups
+from .scale import Window, cell_of, is_exact, phase_groups, shared_phase_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class IGConv(nn.Module):
     def groups(self, scale: Fraction) -> Iterator[KernelGroup]:
         """Generates the kernels of a scale, one input cell at a time.
 
-        A scale p/q has p*p positions in q*q cells; making them cell by cell keeps the
-        memory bounded by the square of the scale, however fine the fraction.
+        An exact scale p/q has p*p positions in q*q cells; making them cell by cell
+        keeps the memory bounded by the square of the scale.
         """
         axis = phase_groups(scale)
         for rows in axis:
@@ -124,10 +124,6 @@ def upsample(
 ) -> Tensor:
     """Convolves features with the kernels of a scale and shuffles the pixels.
 
-    At a scale p/q every group is one convolution of stride q whose output channels are
-    part of a p x p block of pixels. At a whole scale that is one group of stride 1:
-    a plain convolution and `pixel_shuffle`.
-
     Args:
         features: (N, C, H, W). What lies beyond them is taken as zero.
         groups: The kernels of ``scale``, in the dtype of ``features``.
@@ -149,10 +145,28 @@ def upsample(
         inside = replace(window, rows=rows, cols=cols)
         pixels = upsample(features, groups, kernel_size, scale, inside)
         return F.pad(pixels, (0, over_right, 0, over_bottom), mode="replicate")
+    make = _in_blocks if is_exact(scale) else _by_shared_phases
+    return make(features, groups, kernel_size, scale, window)
+
+
+def _in_blocks(
+    features: Tensor,
+    groups: Iterable[KernelGroup],
+    kernel_size: int,
+    scale: Fraction,
+    window: Window,
+) -> Tensor:
+    """At an exact scale p/q every group is one convolution of stride q.
+
+    Its output channels are part of a p x p block of pixels. At a whole scale that is
+    one group of stride 1: a plain convolution and `pixel_shuffle`.
+    """
     p, q = scale.numerator, scale.denominator
     down = range(window.rows.start // p, -(-window.rows.stop // p))
     across = range(window.cols.start // p, -(-window.cols.stop // p))
-    cells = _cells(features, scale, window, down, across, kernel_size // 2)
+    rows = range(down.start * q, down.stop * q)
+    cols = range(across.start * q, across.stop * q)
+    cells = _cells(features, window, rows, cols, kernel_size // 2)
     if q == 1:
         (group,) = groups
         pixels = F.pixel_shuffle(F.conv2d(cells, group.weight), p)
@@ -178,23 +192,75 @@ def upsample(
     return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]
 
 
-def _cells(
+def _by_shared_phases(
     features: Tensor,
+    groups: Iterable[KernelGroup],
+    kernel_size: int,
     scale: Fraction,
     window: Window,
-    down: range,
-    across: range,
-    radius: int,
 ) -> Tensor:
-    """Crops or zero-pads features to the cells that whole p x p blocks are made from.
+    """At any other scale the pixels of one phase lie in cells without a period.
 
-    ``down`` and ``across`` are the rows and columns of blocks, each p output pixels and
-    q cells long; ``radius`` is K // 2, the cells a kernel sees beyond its own.
+    The K x K cells that each of them sees are laid side by side, where a convolution of
+    stride K makes one pixel of each.
     """
-    q = scale.denominator
+    first_row, last_row = (cell_of(i, scale) for i in (window.rows[0], window.rows[-1]))
+    first_col, last_col = (cell_of(i, scale) for i in (window.cols[0], window.cols[-1]))
+    rows = range(first_row, last_row + 1)
+    cols = range(first_col, last_col + 1)
+    cells = _cells(features, window, rows, cols, kernel_size // 2)
+    down = _by_phase(window.rows, first_row, scale, kernel_size, features.device)
+    across = _by_phase(window.cols, first_col, scale, kernel_size, features.device)
+    shape = (len(features), 3, len(window.rows), len(window.cols))
+    pixels = features.new_empty(shape)
+    phase, strips = -1, cells
+    for group in groups:
+        if group.rows.start not in down or group.cols.start not in across:
+            continue
+        to_rows, from_rows = down[group.rows.start]
+        to_cols, from_cols = across[group.cols.start]
+        if group.rows.start != phase:
+            phase, strips = group.rows.start, cells.index_select(2, from_rows)
+        seen = strips.index_select(3, from_cols)
+        made = F.conv2d(seen, group.weight, stride=kernel_size)
+        pixels[:, :, to_rows[:, None], to_cols] = made
+    return pixels
+
+
+def _by_phase(
+    pixels: range,
+    first_cell: int,
+    scale: Fraction,
+    kernel_size: int,
+    device: torch.device,
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Sorts output pixels by phase: where they go, and the K cells that each sees."""
+    places: dict[int, list[int]] = {}
+    for place, pixel in enumerate(pixels):
+        places.setdefault(shared_phase_of(pixel, scale), []).append(place)
+    return {
+        phase: (
+            torch.tensor(chosen, device=device),
+            torch.tensor(
+                [
+                    cell_of(pixels[place], scale) - first_cell + tap
+                    for place in chosen
+                    for tap in range(kernel_size)
+                ],
+                device=device,
+            ),
+        )
+        for phase, chosen in places.items()
+    }
+
+
+def _cells(
+    features: Tensor, window: Window, rows: range, cols: range, radius: int
+) -> Tensor:
+    """Crops or zero-pads features to cells of the whole image and ``radius`` around."""
     height, width = features.shape[-2:]
-    left = window.left - (across.start * q - radius)
-    right = across.stop * q + radius - (window.left + width)
-    top = window.top - (down.start * q - radius)
-    bottom = down.stop * q + radius - (window.top + height)
+    left = window.left - (cols.start - radius)
+    right = cols.stop + radius - (window.left + width)
+    top = window.top - (rows.start - radius)
+    bottom = rows.stop + radius - (window.top + height)
     return F.pad(features, (left, right, top, bottom))

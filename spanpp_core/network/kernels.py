@@ -13,8 +13,9 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from .igconv import IGConv, KernelGroup
+from .scale import phase_count
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 64 * 2**20
 """
 How much a network keeps of the kernels it made. Whole scales take 0.1 MB and x3.7 takes
 7 MB at 48 channels; a scale whose kernels alone are larger is made anew at each call.
@@ -73,8 +74,9 @@ class CachedIGConv(IGConv):
     ) -> Iterable[KernelGroup]:
         """Returns the kernels of a scale, computed in float32 and cast to ``dtype``.
 
-        They are kept until the weights move, change or are reloaded, the least recently
-        used going first when `CACHE_BYTES` is reached.
+        They are kept until the weights move, change or are reloaded (edits through
+        ``.data``, which PyTorch does not count, go unseen), the least recently used
+        going first when `CACHE_BYTES` is reached.
         """
         weights = self._weights_version()
         if weights != self._made_from:
@@ -83,7 +85,7 @@ class CachedIGConv(IGConv):
         key = (scale, dtype, device)
         kernels = self._made.pop(key, None)
         if kernels is None:
-            made = self._made_now(scale, dtype)
+            made = self._made_now(scale, dtype, device)
             if self._kernel_bytes(scale, dtype) > CACHE_BYTES:
                 return made
             kernels = tuple(made)
@@ -92,7 +94,9 @@ class CachedIGConv(IGConv):
             self._made.pop(next(iter(self._made)), None)
         return kernels
 
-    def _made_now(self, scale: Fraction, dtype: torch.dtype) -> Iterator[KernelGroup]:
+    def _made_now(
+        self, scale: Fraction, dtype: torch.dtype, device: torch.device
+    ) -> Iterator[KernelGroup]:
         # Ordinary tensors even inside a host's inference mode or autocast, so that what
         # is kept can be used outside of it.
         groups = self.groups(scale)
@@ -107,11 +111,17 @@ class CachedIGConv(IGConv):
                 group = next(groups, None)
                 if group is None:
                     return
-                weight = group.weight.to(dtype, memory_format=torch.channels_last)
+                weight = group.weight.to(
+                    device, dtype, memory_format=torch.channels_last
+                )
             yield replace(group, weight=weight)
 
     def _kernel_bytes(self, scale: Fraction, dtype: torch.dtype) -> int:
-        return 3 * scale.numerator**2 * len(self.freq) * dtype.itemsize
+        return 3 * phase_count(scale) ** 2 * len(self.freq) * dtype.itemsize
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and pickles are of the weights; what was made of them is made again.
+        return {**self.__dict__, "_made": {}, "_made_from": None}
 
     def _weights_version(self) -> object:
         return tuple(

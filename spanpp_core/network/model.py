@@ -176,7 +176,7 @@ class SpanPP(Body):
         height, width = x.shape[-2:]
         rows, cols = output_size(height, width, self.scale)
         window = Window(0, 0, range(rows), range(cols))
-        scale = grid_scale(self.scale, height, width)
+        scale = grid_scale(self.scale)
         return self.region(x, scale, window).contiguous()
 
     def _whole(self, x: Tensor, scale: int) -> Tensor:

@@ -18,11 +18,16 @@ from ..errors import ScaleError
 MIN_SCALE = 1
 MAX_SCALE = 8
 
-EXACT_DENOMINATOR = 16
+EXACT_PHASES = 40
 """
-Fractions with a denominator up to this are evaluated exactly as given. The number of
-kernels to make grows with the square of the numerator, so anything finer is replaced
-by the simplest fraction that gives the same output size (see `grid_scale`).
+Scales p/q with p up to this have every one of their positions evaluated: whole scales,
+x2.5, x3.7 (37/10). There are p*p kernels to make, so finer scales share some.
+"""
+
+SHARED_PHASES = 32
+"""
+How finely a cell is divided along each axis at the other scales (x2.73, or what fits
+3840x2160): positions are exact, coordinates within the cell to 1/64 of an input pixel.
 """
 
 
@@ -60,51 +65,30 @@ def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return round(height * scale), round(width * scale)
 
 
-def grid_scale(scale: float, height: int, width: int) -> Fraction:
-    """Returns the fraction whose sub-pixel grid is evaluated for an image.
+def grid_scale(scale: float) -> Fraction:
+    """Returns the fraction p/q whose sub-pixel grid is evaluated.
 
-    Scales with a denominator up to `EXACT_DENOMINATOR` are returned as they are. A finer
-    one (2.73, or what fits 3840x2160) becomes the simplest fraction for which neither
-    side of the output differs by more than half a pixel from the size asked for.
-
-    Args:
-        scale: The scale asked for, in [1, 8].
-        height: Height of the whole input image in pixels.
-        width: Width of the whole input image in pixels.
+    Example:
+        >>> grid_scale(3.7), grid_scale(4 / 3)
+        (Fraction(37, 10), Fraction(4, 3))
     """
-    exact = exact_grid(scale)
-    if exact is not None:
-        return exact
-    half = Fraction(1, 2)
-    sides = list(zip((height, width), output_size(height, width, scale)))
-    low = max(Fraction(out - half) / size for size, out in sides)
-    high = min(Fraction(out + half) / size for size, out in sides)
-    return _simplest_between(max(low, Fraction(MIN_SCALE)), high)
+    return Fraction(scale).limit_denominator(1_000_000)
+
+
+def is_exact(scale: Fraction) -> bool:
+    """Whether each position of a scale has its own kernel, see `EXACT_PHASES`."""
+    return scale.numerator <= EXACT_PHASES
 
 
 def exact_grid(scale: float) -> Fraction | None:
-    """Returns ``scale`` as a fraction with a denominator up to `EXACT_DENOMINATOR`.
-
-    None if it is finer than that: its grid then depends on the size of the image.
+    """Returns the grid of a scale if `is_exact`, and None otherwise.
 
     Example:
         >>> exact_grid(2.5), exact_grid(2.73)
         (Fraction(5, 2), None)
     """
-    exact = Fraction(scale).limit_denominator(EXACT_DENOMINATOR)
-    return exact if math.isclose(exact, scale, rel_tol=1e-9) else None
-
-
-def _simplest_between(low: Fraction, high: Fraction) -> Fraction:
-    """Returns the fraction of smallest denominator in [low, high], low > 0.
-
-    Descends the continued fractions of both ends for as long as they agree.
-    """
-    whole = math.ceil(low)
-    if whole <= high:
-        return Fraction(whole)
-    floor = whole - 1
-    return floor + 1 / _simplest_between(1 / (high - floor), 1 / (low - floor))
+    grid = grid_scale(scale)
+    return grid if is_exact(grid) else None
 
 
 @dataclass(frozen=True)
@@ -132,9 +116,11 @@ class PhaseGroup:
 
 
 def phase_groups(scale: Fraction) -> list[PhaseGroup]:
-    """Returns the p phases of a scale p/q, grouped by the q input cells they lie in.
+    """Returns the phases of a scale p/q along one axis, grouped by input cell.
 
-    At a whole scale s there is one group, with coordinates -1 + (2i + 1)/s.
+    An exact scale has p of them in q cells: at a whole scale s one group, with
+    coordinates -1 + (2i + 1)/s. Any other has `SHARED_PHASES` phases of one cell, each
+    a group of its own, for `shared_phase_of` to choose from.
 
     Example:
         >>> [(g.cell, list(g.phases), g.coordinates) for g in phase_groups(Fraction(4))]
@@ -142,6 +128,11 @@ def phase_groups(scale: Fraction) -> list[PhaseGroup]:
         >>> [(g.cell, list(g.phases)) for g in phase_groups(Fraction(3, 2))]
         [(0, [0]), (1, [1, 2])]
     """
+    if not is_exact(scale):
+        return [
+            PhaseGroup(0, range(i, i + 1), ((2 * i + 1) / SHARED_PHASES - 1,))
+            for i in range(SHARED_PHASES)
+        ]
     p, q = scale.numerator, scale.denominator
     groups: list[PhaseGroup] = []
     for cell in range(q):
@@ -154,6 +145,18 @@ def phase_groups(scale: Fraction) -> list[PhaseGroup]:
     return groups
 
 
+def phase_count(scale: Fraction) -> int:
+    """Returns how many phases a scale has along one axis."""
+    return scale.numerator if is_exact(scale) else SHARED_PHASES
+
+
 def cell_of(pixel: int, scale: Fraction) -> int:
     """Returns the input cell in which the centre of an output pixel lies."""
     return (2 * pixel + 1) * scale.denominator // (2 * scale.numerator)
+
+
+def shared_phase_of(pixel: int, scale: Fraction) -> int:
+    """Returns which of `SHARED_PHASES` the centre of an output pixel lies in."""
+    period = 2 * scale.numerator
+    within = (2 * pixel + 1) * scale.denominator % period
+    return within * SHARED_PHASES // period

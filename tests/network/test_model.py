@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import pickle
 from fractions import Fraction
 
 import pytest
@@ -142,6 +143,34 @@ def test_a_pixel_on_the_very_edge_repeats_its_neighbour(model):
     assert torch.equal(y[..., 7, :], y[..., 6, :])
     assert torch.equal(y[..., 7], y[..., 6])
     assert not torch.equal(y[..., 6], y[..., 5])
+
+
+@pytest.mark.parametrize("scale", [2.73, 7.77, 1.003])
+def test_fine_scales_take_the_kernel_nearest_to_each_position(model, scale: float):
+    """Against the definition, with the coordinates rounded to the shared phases."""
+    network: SpanPP = model.model.double()
+    x = torch.rand(1, 3, 7, 6, dtype=torch.float64)
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(network.features(x), (1, 1, 1, 1))
+        y = network.at_scale(scale)(x)
+        for row, col in ((0, 0), (1, 3), (4, 2), (y.shape[2] - 1, y.shape[3] - 1)):
+            at = [(i + 0.5) / scale for i in (row, col)]
+            cells = [int(a) for a in at]
+            relative = [
+                (int((a - cell) * 32) * 2 + 1) / 32 - 1 for a, cell in zip(at, cells)
+            ]
+            kernel = network.upsampler.kernel(relative[:1], relative[1:], scale)
+            seen = padded[0, :, cells[0] : cells[0] + 3, cells[1] : cells[1] + 3]
+            expected = (kernel.double() * seen).sum((1, 2, 3))
+            torch.testing.assert_close(y[0, :, row, col], expected, rtol=0, atol=1e-6)
+
+
+def test_copies_do_not_carry_kernels(model):
+    model.at_scale(8)(torch.rand(1, 3, 4, 4))
+    copied = pickle.loads(pickle.dumps(model.model))
+    assert copied.upsampler._made == {}
+    x = torch.rand(1, 3, 4, 4)
+    assert torch.equal(copied(x), model.model(x))
 
 
 def test_views_nest_and_do_not_see_each_other(model):
