@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import struct
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -302,3 +304,61 @@ def test_safetensors_with_a_huge_header_is_refused(tmp_path: Path):
 def test_the_public_files_say_their_kind():
     assert checkpoint.read(DATA / "c12_k5_s2346.safetensors").kind == "training"
     assert checkpoint.read(spanpp_core.bundled_model()).kind == "fused"
+
+
+@pytest.mark.parametrize(
+    "name", ["conv_cat.weight", "MetaIGConv", "upsampler.freq", "conv0.conv2.weight"]
+)
+@pytest.mark.parametrize(
+    "hollow",
+    [
+        lambda t: t.to("meta"),
+        lambda t: torch.eye(3).to_sparse_csr(),
+        lambda t: torch.zeros(1).expand(2**40, 3, 3, 3),
+        lambda t: torch.zeros(1).expand(10**8),
+        lambda t: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+    ],
+)
+def test_tensors_without_values_of_their_own_are_refused(training_state, name, hollow):
+    training_state[name] = hollow(training_state[name])
+    assert name in refusal(training_state)
+
+
+def test_hollow_caches_are_ignored_like_any_other(training_state):
+    expected = spanpp_core.load(training_state)(torch.ones(1, 3, 4, 4))
+    training_state["conv0.conv_3x3_rep.weight"] = torch.zeros(1).expand(2**40)
+    training_state["conv0.conv_3x3_rep.bias"] = torch.zeros(4).to_sparse()
+    assert torch.equal(
+        spanpp_core.load(training_state)(torch.ones(1, 3, 4, 4)), expected
+    )
+
+
+def test_dicts_within_dicts_within_dicts_do_not_hang(tmp_path: Path):
+    nested: dict[str, object] = {"x": 1}
+    for _ in range(3):
+        nested = {f"k{i}": nested for i in range(300)}
+    torch.save(nested, tmp_path / "laughs.pth")
+    assert "no tensors" in refusal(tmp_path / "laughs.pth")
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, "safe_globals"), reason="needs PyTorch 2.5"
+)
+def test_what_trainers_store_beside_weights_is_no_obstacle(training_state, tmp_path):
+    content = {
+        "state_dict": training_state,
+        "best": np.float64(31.4),
+        "epoch": np.int64(3),
+        "args": argparse.Namespace(lr=1e-4),
+        3: "not a name",
+    }
+    torch.save(content, tmp_path / "model.ckpt")
+    assert spanpp_core.load(tmp_path / "model.ckpt").scales == (1, 2, 3, 4)
+
+
+def test_values_too_large_for_half_are_not_written(training_state, tmp_path: Path):
+    training_state["conv_cat.bias"][0] = 1e5
+    found = checkpoint.parse(training_state)
+    with pytest.raises(ValueError, match="holds values too large"):
+        checkpoint.write_slim(tmp_path / "m.safetensors", found, torch.float16)
+    assert list(tmp_path.iterdir()) == []
