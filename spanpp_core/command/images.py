@@ -15,7 +15,10 @@ os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
 import pyvips  # pyright: ignore
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-WRITABLE = READABLE
+"""Endings of the files that are read, and written."""
+
+_LARGEST = {".webp": 16383, ".jpg": 65535, ".jpeg": 65535}
+"""Pixels that a side may have at most, where the format sets a limit one can meet."""
 
 _SIXTEEN_BIT = (".png", ".tif", ".tiff")
 
@@ -82,11 +85,10 @@ def write(path: Path, picture: Picture) -> None:
     black in JPEG.
 
     Raises:
-        ImageError: The format is not one of `WRITABLE`, or the disk refused.
+        ImageError: The format or the size can not be written, or the disk refused.
     """
+    check_writable(path, *picture.pixels.shape[2:])
     suffix = path.suffix.lower()
-    if suffix not in WRITABLE:
-        raise ImageError(f"{path}: can write {', '.join(WRITABLE)} only")
     bits = picture.bits if suffix in _SIXTEEN_BIT else 8
     dtype = np.uint16 if bits == 16 else np.uint8
     top = 2**bits - 1
@@ -103,7 +105,7 @@ def write(path: Path, picture: Picture) -> None:
                 kept = picture.source
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
         image.write_to_file(str(partial), **_SAVE_OPTIONS[suffix])
         partial.replace(path)
@@ -113,24 +115,56 @@ def write(path: Path, picture: Picture) -> None:
         partial.unlink(missing_ok=True)
 
 
+def check_writable(path: Path, height: int, width: int) -> None:
+    """Makes sure that an image of this size can be written to this kind of file.
+
+    Raises:
+        ImageError: It can not.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in READABLE:
+        raise ImageError(f"{path}: can write {', '.join(READABLE)} only")
+    if max(height, width) > _LARGEST.get(suffix, max(height, width)):
+        raise ImageError(
+            f"{path}: {width}x{height} is too large for this format, whose sides have"
+            f" at most {_LARGEST[suffix]} pixels; write PNG or TIFF"
+        )
+
+
 def _opened(path: Path) -> pyvips.Image:
     if path.suffix.lower() not in READABLE:
         raise ImageError(f"{path}: can read {', '.join(READABLE)} only")
     try:
-        image = pyvips.Image.new_from_file(str(path), fail_on="error").autorot()
-        if image.interpretation == "cmyk" or image.format not in ("uchar", "ushort"):
-            image = _as_srgb(image)
-        elif image.interpretation not in ("b-w", "grey16", "srgb", "rgb16"):
-            image = image.colourspace("srgb")
-    except pyvips.Error as error:
+        # what the library remembers of a file may be older than the file
+        image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
+        pages = int(str(image.get("n-pages"))) if image.get_typeof("n-pages") else 1
+        if pages > 1:
+            raise ImageError(
+                f"{path}: has {pages} pages or frames; only single images are read"
+            )
+        return _in_plain_colours(image.autorot(), path)
+    except (pyvips.Error, UnicodeError) as error:
         raise _damaged(path, error) from error
-    return image
 
 
-def _as_srgb(image: pyvips.Image) -> pyvips.Image:
+def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
+    """Returns an image as grey or RGB of 8 or 16 bits, with alpha if it has one."""
+    if image.format in ("float", "double"):
+        return (image.linear([65535.0], [0.0]) + 0.5).cast(
+            "ushort"
+        )  # [0, 1] in files of these
+    if image.format not in ("uchar", "ushort"):
+        raise ImageError(
+            f"{path}: has {image.format} pixels; 8, 16 bits and float are read"
+        )
     if image.interpretation == "cmyk":
-        return image.icc_transform("srgb", embedded=True, input_profile="cmyk")
-    return image.colourspace("srgb").cast("uchar")
+        depth = 16 if image.format == "ushort" else 8
+        return image.icc_transform(
+            "srgb", embedded=True, input_profile="cmyk", depth=depth
+        )
+    if image.interpretation not in ("b-w", "grey16", "srgb", "rgb16"):
+        return image.colourspace("srgb")
+    return image
 
 
 def _damaged(path: Path, error: Exception) -> ImageError:
@@ -140,5 +174,7 @@ def _damaged(path: Path, error: Exception) -> ImageError:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "its name is not valid text; rename it"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .. import checkpoint
@@ -30,7 +31,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), str(value).strip("[]"))
+        table.add_row(name.replace("_", " "), escape(str(value)))
     Console().print(table)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +25,8 @@ from rich.progress import (
 from ..descriptor import SpanPPDescriptor, bundled_model, load
 from ..engine.memory import free_memory
 from ..engine.target import Method, Target, upscale_to
+from ..errors import ScaleError
+from ..network.scale import MAX_SCALE, output_size
 from . import images
 
 
@@ -70,9 +74,11 @@ def upscale(
     fit: Annotated[
         str | None, typer.Option(help="Largest size within WIDTHxHEIGHT pixels.")
     ] = None,
-    width: Annotated[int | None, typer.Option(help="Width of the result, px.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width of the result, px.")
+    ] = None,
     height: Annotated[
-        int | None, typer.Option(help="Height of the result, px.")
+        int | None, typer.Option(min=1, help="Height of the result, px.")
     ] = None,
     fractional: Annotated[
         Fractional,
@@ -100,16 +106,16 @@ def upscale(
     that can not be done is reported and skipped; the exit status is then 1.
     """
     sized = _target(scale, fit, width, height)
+    jobs = _jobs(inputs, out)
     network = load(
         model or bundled_model(),
         device=_device(device),
         dtype=precision.dtype,
     )
-    jobs = list(_jobs(inputs, out))
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False)
     failed = 0
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -135,9 +141,10 @@ def upscale(
                         ),
                     )
                     console.print(line, soft_wrap=True)
-                except (ValueError, MemoryError, OSError) as error:
+                except (ValueError, MemoryError, OSError, RuntimeError) as error:
                     failed += 1
-                    console.print(f"spanpp: {error}", soft_wrap=True, style="red")
+                    reason = next(iter(str(error).splitlines()), type(error).__name__)
+                    console.print(f"spanpp: {reason}", soft_wrap=True, style="red")
             progress.advance(files)
     return 1 if failed else 0
 
@@ -152,16 +159,20 @@ def _upscale_file(
 ) -> str:
     """Upscales one file and returns the line to print."""
     height, width, channels = images.size(job.source)
-    target = sized(height, width)
-    pixels = height * width + target.height * target.width
-    if pixels * channels * 4 > free_memory(torch.device("cpu")):
-        raise MemoryError(
-            f"{job.source}: {target.width}x{target.height} pixels do not fit into"
-            " memory; ask for a smaller scale"
-        )
-    job.result.parent.mkdir(parents=True, exist_ok=True)
-    picture = images.read(job.source)
+    if job.result.exists() and job.result.samefile(job.source):
+        raise ValueError(f"{job.source} would replace itself; choose another folder")
     try:
+        target = sized(height, width)
+        made = output_size(height, width, target.scale(network.scales, method))
+        pixels = height * width + math.prod(made) + target.height * target.width
+        if pixels * channels * 4 > free_memory(torch.device("cpu")):
+            raise MemoryError(
+                f"{target.width}x{target.height} pixels do not fit into memory; ask for"
+                " a smaller scale"
+            )
+        images.check_writable(job.result, target.height, target.width)
+        job.result.parent.mkdir(parents=True, exist_ok=True)
+        picture = images.read(job.source)
         result = upscale_to(
             network,
             picture.pixels,
@@ -170,7 +181,7 @@ def _upscale_file(
             tile=tile,
             on_progress=on_progress,
         )
-    except (ValueError, MemoryError) as error:
+    except (ScaleError, MemoryError) as error:
         raise type(error)(f"{job.source}: {error}") from error
     images.write(job.result, replace(picture, pixels=result))
     return (
@@ -186,9 +197,11 @@ def _target(
     if len(given) > 1:
         raise ValueError("give one of --scale, --fit, --width and --height, not more")
     if scale is not None:
+        if not 0 < scale <= MAX_SCALE:
+            raise ValueError(f"--scale {scale:g}: give a number above 0, up to 8")
         return lambda h, w: Target.by_factor(h, w, scale)
     if fit is not None:
-        box = re.fullmatch(r"(\d+)x(\d+)", fit)
+        box = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", fit)
         if box is None:
             raise ValueError(f"--fit {fit} is not a size; give one like 3840x2160")
         return lambda h, w: Target.fit(h, w, int(box[1]), int(box[2]))
@@ -199,29 +212,30 @@ def _target(
     return None
 
 
-def _jobs(inputs: list[Path], out: Path) -> Iterator[Job]:
+def _jobs(inputs: list[Path], out: Path) -> list[Job]:
     """Pairs every input with its result; folders keep their structure.
 
-    Two inputs that would write the same file are an error, found before the first runs.
+    Raises:
+        ValueError: Two inputs would write the same file, or there is nothing to do.
     """
-    if (
-        len(inputs) == 1
-        and inputs[0].is_file()
-        and out.suffix.lower() in images.WRITABLE
-    ):
-        yield Job(inputs[0], out)
-        return
+    if out.suffix.lower() in images.READABLE and not out.is_dir():
+        if len(inputs) == 1 and not inputs[0].is_dir():
+            return [Job(inputs[0], out)]
+        raise ValueError(f"--out {out} is one file; give a folder for several images")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder, or an image's name")
     taken: dict[Path, Path] = {}
-    for given in inputs:
+    for given in dict.fromkeys(inputs):
         for path, name in _images_in(given, out):
             result = out / name
-            if result in taken:
+            if taken.setdefault(result, path) != path:
                 raise ValueError(
                     f"{path} and {taken[result]} would both be written to {result};"
                     " upscale them into two folders"
                 )
-            taken[result] = path
-            yield Job(path, result)
+    if not taken:
+        raise ValueError(f"no images in {', '.join(map(str, inputs))}")
+    return [Job(source, result) for result, source in taken.items()]
 
 
 def _images_in(given: Path, out: Path) -> Iterator[tuple[Path, Path]]:
@@ -229,12 +243,15 @@ def _images_in(given: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     if not given.is_dir():
         yield given, Path(given.name)
         return
-    written = out.resolve()
+    written = os.path.realpath(out)  # unlike Path.resolve, it survives circular links
+    apart = written != os.path.realpath(given)
     for path in sorted(given.rglob("*")):
-        inside = written in path.resolve().parents and written != given.resolve()
-        hidden = any(part.startswith(".") for part in path.relative_to(given).parts)
-        if path.suffix.lower() in images.READABLE and not inside and not hidden:
-            yield path, path.relative_to(given)
+        name = path.relative_to(given)
+        inside = apart and Path(written) in Path(os.path.realpath(path)).parents
+        hidden = any(part.startswith(".") for part in name.parts)
+        image = path.suffix.lower() in images.READABLE and not path.is_dir()
+        if image and not inside and not hidden:
+            yield path, name
 
 
 def _device(name: str | None) -> torch.device:
@@ -245,8 +262,8 @@ def _device(name: str | None) -> torch.device:
         return torch.device("mps" if mps else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {name} can not be used here ({reason})") from error
     return device

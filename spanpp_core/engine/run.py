@@ -45,7 +45,8 @@ def upscale(
         model: What `load` or `at_scale` returned.
         image: (N, C, H, W) in [0, 1], floating point, on any device. C is 3, 1 (grey),
             4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
-            grey image of its own. It is left untouched.
+            grey image of its own. For a model of other than 3 input channels, C is
+            theirs and the result has 3. It is left untouched.
         tile: Edge of the tiles in input pixels without their halo; None chooses it from
             the memory that is free.
         on_progress: Called after each batch of tiles, see `Progress`.
@@ -67,6 +68,7 @@ def upscale(
     _check_image(model, image)
     n, channels, height, width = image.shape
     plan = Plan.of(height, width, model.scale, model.model.halo)
+    channels = channels if model.input_channels == 3 else 3
     shape = (n, channels, plan.out_height, plan.out_width)
     if out is None:
         out = image.new_empty(shape)

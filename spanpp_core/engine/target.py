@@ -96,7 +96,8 @@ class Target:
         if self.factor.is_integer() or (method == "native" and self.factor >= 1):
             return self.factor
         whole = math.ceil(self.factor)
-        return next((scale for scale in trained if scale >= whole), whole)
+        near = [scale for scale in trained if whole <= scale <= 2 * whole]
+        return near[0] if near else whole
 
 
 def upscale_to(
@@ -137,6 +138,7 @@ def upscale_to(
     """
     view = model.at_scale(target.scale(model.scales, method))
     n, channels, height, width = image.shape
+    channels = channels if model.input_channels == 3 else 3
     size = (target.height, target.width)
     if output_size(height, width, view.scale) == size:
         return upscale(view, image, tile, on_progress, out=out)

@@ -106,6 +106,9 @@ def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
     whole = write(folder / "whole.png", noise(64, 64, 3, np.uint8)).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.jpg").write_text("not an image")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "folder.png").mkdir()
+    write(folder / "name[bold].png", noise(8, 8, 3, np.uint8))
     (folder / "notes.txt").write_text("left alone")
     out = tmp_path / "out"
     assert spanpp("upscale", folder, "-o", out, "-m", weights, "-s", 2) == 1
@@ -119,14 +122,47 @@ def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
         "cmyk.jpg",
         "palette.png",
         "whole.png",
+        "name[bold].png",
     }
     reported = capsys.readouterr().err
     for name in ("cut.png", "text.jpg"):
         (line,) = [x for x in reported.splitlines() if name in x]
         assert "damaged or not an image" in line
+    assert "name[bold].png" in reported
     assert Image.open(out / "cmyk.jpg").mode == "RGB"
     assert Image.open(out / "grey.png").mode == "L"
     assert Image.open(out / "rgba.png").mode == "RGBA"
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_float_tiff_is_read_as_shares_of_white(tmp_path, bands):
+    pixels = np.full((4, 5, bands), 0.5, np.float32)
+    image = pyvips.Image.new_from_array(pixels)
+    image.write_to_file(str(tmp_path / "float.tif"))
+    picture = images.read(tmp_path / "float.tif")
+    assert picture.bits == 16
+    assert picture.pixels.shape == (1, bands, 4, 5)
+    assert (picture.pixels - 0.5).abs().max() < 1e-4
+
+
+def test_cmyk_keeps_its_depth(tmp_path):
+    pixels = noise(4, 5, 4, np.uint16)
+    image = pyvips.Image.new_from_array(pixels).copy(interpretation="cmyk")
+    image.write_to_file(str(tmp_path / "cmyk.tif"))
+    picture = images.read(tmp_path / "cmyk.tif")
+    assert (picture.bits, picture.pixels.shape) == (16, (1, 3, 4, 5))
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    for value in (0, 255):
+        write(tmp_path / "x.png", np.full((4, 4, 3), value, np.uint8))
+        assert images.read(tmp_path / "x.png").pixels.unique().tolist() == [value / 255]
+
+
+def test_too_large_for_the_format_is_said_before_the_work(tmp_path, weights, capsys):
+    source = write(tmp_path / "wide.png", noise(2, 9000, 3, np.uint8))
+    assert spanpp("upscale", source, "-o", tmp_path / "w.webp", "-m", weights) == 1
+    assert "at most 16383 pixels" in capsys.readouterr().err
 
 
 def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
@@ -168,13 +204,24 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["upscale", "in.png", "-o", "x", "-s", "9"], "largest possible scale is 8"),
+        (["upscale", "in.png", "-o", "x", "-s", "9"], "--scale 9"),
+        (["upscale", "in.png", "-o", "x", "-s", "nan"], "--scale nan"),
+        (["upscale", "in.png", "-o", "x", "--fit", "0x9"], "3840x2160"),
+        (["upscale", "in.png", "-o", "x", "--width", "0"], "--width"),
+        (["upscale", "in.png", "-o", "x", "--width", "99"], "largest possible scale"),
+        (["upscale", "in.png", "-o", "x", "--device", "meta"], "--device meta"),
+        (["upscale", "in.png", "-o", "in.txt"], "is a file"),
+        (["upscale", "in.png", "in.txt", "-o", "x.png"], "give a folder"),
+        (["upscale", "empty", "-o", "x"], "no images in empty"),
+        (["upscale", "in.png", "-o", "in.png", "--overwrite"], "replace itself"),
+        (["upscale", "two.tif", "-o", "x"], "has 2 pages"),
+        (["upscale", "[b].png", "-o", "x"], "[b].png: no such file"),
         (["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"], "not more"),
         (["upscale", "in.png", "-o", "x", "--fit", "big"], "3840x2160"),
         (["upscale", "in.png", "-o", "x", "-m", "none.pth"], "no such file"),
         (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "--device cuda:99"),
         (["upscale", "in.png"], "--out"),
-        (["upscale", "in.png", "in.png", "-o", "x"], "two folders"),
+        (["upscale", "in.png", "sub/in.png", "-o", "x"], "two folders"),
         (["info", "in.png"], "expected one of"),
         (["convert", "none.pth", "a.safetensors"], "no such file"),
         (["convert", "in.png", "a.pth"], "ends in .safetensors"),
@@ -183,7 +230,14 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    pixels = noise(8, 8, 3, np.uint8)
+    for folder in ("sub", "empty"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "in.png", pixels)
+    write(tmp_path / "sub" / "in.png", pixels)
+    (tmp_path / "in.txt").write_text("text")
+    page = Image.fromarray(pixels)
+    page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
     assert spanpp(*arguments) in (1, 2)
     reported = capsys.readouterr().err.strip()
     assert message in reported
