@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from .convert import convert
 from .demo import demo
+from .export import export
 from .info import info
 from .upscale import upscale
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (upscale, demo, info, convert):
+for command in (upscale, demo, info, convert, export):
     app.command()(command)
 
 

@@ -1,0 +1,95 @@
+"""``spanpp export``: files for other programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import checkpoint
+from ..export import FORMATS, Settings
+from ..export import export as exported
+from ..export.formats import Precision
+from ..export.graph import OLDEST_OPSET
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="The checkpoint to read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    more_scales: Annotated[
+        list[float] | None,
+        typer.Argument(metavar="scale", help="Further values of --scales."),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FORMATS),
+            help="May be given several times; onnx if absent.",
+        ),
+    ] = None,
+    scales: Annotated[
+        list[float] | None,
+        typer.Option("--scales", "-s", help="One or more, such as 2 2.5 4."),
+    ] = None,
+    all_trained: Annotated[
+        bool, typer.Option("--all-trained", help="Every scale of the model's training.")
+    ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the weights and the arithmetic.")
+    ] = "fp32",
+    opset: Annotated[
+        int, typer.Option(help="Version of ONNX's operators, from 17.")
+    ] = OLDEST_OPSET,
+    static: Annotated[
+        str | None,
+        typer.Option(help="The only input size of ONNX files, HEIGHTxWIDTH px."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing files.")
+    ] = False,
+) -> None:
+    """Write a model as ONNX, ncnn, TorchScript or slim safetensors.
+
+    Every file is run by its own runtime and compared with the model before it is kept.
+    """
+    # "--scales 2 3 4": the parser sees one value of an option and more arguments
+    given = [*(scales or []), *(more_scales or [])]
+    if more_scales and not scales:
+        words = " ".join(f"{scale:g}" for scale in more_scales)
+        raise ValueError(f"{words}: one model at a time; scales go after --scales")
+    if given and all_trained:
+        raise ValueError("give --scales or --all-trained, not both")
+    found = checkpoint.read(model)
+    files = exported(
+        found,
+        model.stem,
+        out,
+        formats or ["onnx"],
+        found.hyper.scales if all_trained else given,
+        Settings(precision, opset, _size(static), overwrite),
+    )
+    console = Console()
+    for file in files:
+        names = " and ".join(str(path) for path in file.paths)
+        size = sum(path.stat().st_size for path in file.paths) / 2**20
+        console.print(
+            f"{names} ({size:.1f} MiB): at most {file.difference:.1e} from the model"
+            f" ({file.tolerance:.0e} allowed)",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _size(static: str | None) -> tuple[int, int] | None:
+    """Returns (height, width), or None for any."""
+    if static is None:
+        return None
+    size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", static)
+    if size is None:
+        raise ValueError(f"--static {static} is not a size; give one like 720x1280")
+    return int(size[1]), int(size[2])

@@ -1,0 +1,11 @@
+"""Files for other programs: ONNX, ncnn, TorchScript and slim safetensors.
+
+`exporter` writes and verifies; `formats` says what each format is; `onnx`,
+`onnx_multi`, `ncnn` and `torchscript` make the files; `verify` runs them.
+"""
+
+from .errors import ExportError
+from .exporter import Exported, export
+from .formats import FORMATS, Settings
+
+__all__ = ["FORMATS", "ExportError", "Exported", "Settings", "export"]

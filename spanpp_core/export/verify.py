@@ -1,0 +1,133 @@
+"""Exported files against the core: each is run by the program it is meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..checkpoint import Checkpoint
+from ..network.model import SpanPP
+from . import torchscript
+from .errors import required
+
+Images = NDArray[np.float32]
+Run = Callable[[Images], Images]
+"""(N, C, H, W) -> (N, 3, round(H*s), round(W*s))"""
+
+SIZES = ((17, 23), (31, 13))
+"""Heights and widths: multiples of nothing; at x2.5 halves are rounded both ways."""
+
+
+def loaded(checkpoint: Checkpoint) -> SpanPP:
+    """Returns the core's network, in float32 on the CPU."""
+    network = SpanPP(checkpoint.hyper)
+    network.load_state_dict(checkpoint.state_dict)
+    return network.requires_grad_(False).eval()
+
+
+def network_run(network: SpanPP, scale: float) -> Run:
+    """Returns how to run the core's network at one scale."""
+    view = network.at_scale(scale)
+    return lambda images: view(torch.from_numpy(images)).numpy()
+
+
+def largest_difference(
+    run: Run,
+    network: SpanPP,
+    scale: float,
+    *,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    batch: int = 1,
+) -> float:
+    """Returns how far a file is from the core, at most, over random images.
+
+    In units of the largest value of the output, if that is more than 1; infinite if the
+    sizes or anything not finite differ.
+
+    Args:
+        run: Runs the file.
+        network: The core's network, in float32.
+        scale: The scale the file does.
+        sizes: (height, width) of an image each.
+        batch: Images at once.
+    """
+    core = network_run(network, scale)
+    largest = 0.0
+    for seed, (height, width) in enumerate(sizes):
+        random = np.random.default_rng(seed)
+        shape = (batch, network.hyper.in_channels, height, width)
+        images = random.random(shape, dtype=np.float32)
+        expected, got = core(images), run(images)
+        if got.shape != expected.shape or not np.isfinite(got).all():
+            return float("inf")
+        peak = max(1.0, float(np.abs(expected).max()))
+        largest = max(largest, float(np.abs(got - expected).max()) / peak)
+    return largest
+
+
+def check_onnx(path: Path) -> None:
+    """Has onnx check a file in full and infer its shapes strictly.
+
+    Raises:
+        Exception: Whatever onnx has to say against the file.
+    """
+    onnx = required("onnx", "onnx")
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+
+
+def onnx_session(path: Path) -> Any:
+    """Opens a file with ONNX Runtime, on the CPU."""
+    ort = required("onnxruntime", "onnx")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # the images are tiny
+    options.log_severity_level = 3  # errors; a default for an input is one to warn of
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def onnx_run(session: Any, scale: int | None = None) -> Run:
+    """Returns how to run an ONNX file; its ``scale`` input is left out if None."""
+    chosen = {} if scale is None else {"scale": np.array([scale], dtype=np.int64)}
+    return lambda images: session.run(["output"], {"input": images, **chosen})[0]
+
+
+def ncnn_run(param: Path, binary: Path) -> Run:
+    """Returns how to run ncnn files: on the CPU, in float32, one image at a time.
+
+    Raises:
+        RuntimeError: ncnn can not load them.
+    """
+    ncnn = required("ncnn", "ncnn")
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = False
+    net.opt.use_fp16_packed = False
+    net.opt.use_fp16_storage = False
+    net.opt.use_fp16_arithmetic = False
+    if net.load_param(str(param)) or net.load_model(str(binary)):
+        raise RuntimeError("ncnn can not load the files")
+
+    def run(images: Images) -> Images:
+        outputs: list[Images] = []
+        for image in images:
+            extractor = net.create_extractor()
+            blob = ncnn.Mat(image)  # a view: `image` has to outlive it
+            extractor.input("data", blob)
+            status, output = extractor.extract("output")
+            if status:
+                raise RuntimeError(f"ncnn stopped with status {status}")
+            outputs.append(np.array(output))
+        return np.stack(outputs)
+
+    return run
+
+
+def torchscript_run(path: Path) -> Run:
+    """Returns how to run a TorchScript program, on the CPU."""
+    program = torchscript.read(path)
+    return lambda images: program(torch.from_numpy(images)).numpy()

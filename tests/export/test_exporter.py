@@ -1,0 +1,181 @@
+"""What ends up in the folder, and what does not."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import spanpp_core
+from spanpp_core.errors import ScaleError
+from spanpp_core.export import ExportError, Settings, export, formats
+from spanpp_core.export.exporter import Exported
+from spanpp_core.export.formats import Safetensors
+from spanpp_core.export.frozen import Frozen
+from spanpp_core.network.model import SPAB, Body
+
+
+def names(files: list[Exported]) -> list[str]:
+    return [path.name for file in files for path in file.paths]
+
+
+def test_torchscript_and_slim_files(any_model, tmp_path):
+    for precision, tolerance in (("fp32", 1e-5), ("fp16", 2e-3)):
+        files = list(
+            export(
+                any_model,
+                "small",
+                tmp_path / "new" / "folder",
+                ["torchscript", "safetensors"],
+                [2, 3],
+                Settings(precision),
+            )
+        )
+        assert all(file.difference <= file.tolerance == tolerance for file in files)
+        assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
+    slim = tmp_path / "new" / "folder" / "small_slim_fp16.safetensors"
+    assert spanpp_core.load(slim).scales == any_model.hyper.scales
+
+
+def test_each_file_is_named_for_its_scale(small_model, tmp_path):
+    files = list(export(small_model, "m", tmp_path, ["torchscript"], [3, 1.0, 3]))
+    assert names(files) == ["m_x3.torchscript.pt", "m_x1.torchscript.pt"]
+    files = list(export(small_model, "m", tmp_path, ["torchscript"]))
+    assert names(files) == ["m_x2.torchscript.pt"], "the default scale"
+
+
+def test_onnx_files(small_model, tmp_path):
+    pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
+    pytest.importorskip("onnxruntime", reason="pip install 'spanpp[onnx]' to run this")
+    settings = Settings(precision="fp16", size=(9, 13))
+    files = list(
+        export(small_model, "m", tmp_path, ["onnx", "onnx-multi"], [2.5], settings)
+    )
+    assert names(files) == ["m_x2.5_fp16_9x13.onnx", "m_multi_fp16.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names(files))
+    assert all(0 < file.difference <= 2e-3 for file in files)
+
+
+def test_ncnn_files(small_model, tmp_path):
+    ncnn = pytest.importorskip("ncnn", reason="pip install 'spanpp[ncnn]' to run this")
+    pytest.importorskip("pnnx", reason="pip install 'spanpp[ncnn]' to run this")
+    files = list(export(small_model, "m", tmp_path, ["ncnn"], [2, 4]))
+    assert names(files) == ["m_x2.bin", "m_x2.param", "m_x4.bin", "m_x4.param"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names(files)
+    assert all(file.difference < 1e-5 for file in files)
+    net = ncnn.Net()
+    net.load_param(str(tmp_path / "m_x2.param"))
+    assert list(net.input_names()) == ["data"]
+    assert list(net.output_names()) == ["output"]
+
+
+def test_a_file_that_differs_is_not_kept(small_model, tmp_path, monkeypatch):
+    def damaged(path, checkpoint, dtype):
+        other = {
+            k: t * 1.01 if t.ndim == 4 else t for k, t in checkpoint.state_dict.items()
+        }
+        slim = spanpp_core.checkpoint.parse(other)
+        spanpp_core.checkpoint.write_slim(path, slim, dtype)
+
+    monkeypatch.setattr(formats, "write_slim", damaged)
+    with pytest.raises(ExportError, match=r"m_slim\.safetensors .* was deleted"):
+        list(export(small_model, "m", tmp_path, ["safetensors"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_does_not_run_is_not_kept(small_model, tmp_path, monkeypatch):
+    def empty(path, checkpoint, dtype):
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(formats, "write_slim", empty)
+    with pytest.raises(ExportError, match="does not run, and was deleted"):
+        list(export(small_model, "m", tmp_path, ["safetensors"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_leaves_the_old_file(small_model, tmp_path, monkeypatch):
+    old = tmp_path / "m_slim.safetensors"
+    old.write_text("old")
+    with pytest.raises(ExportError, match="exists"):
+        export(small_model, "m", tmp_path, ["safetensors"])
+    monkeypatch.setattr(Safetensors, "difference", lambda *_: float("nan"))
+    with pytest.raises(ExportError, match="away from the model"):
+        list(
+            export(
+                small_model,
+                "m",
+                tmp_path,
+                ["safetensors"],
+                (),
+                Settings(overwrite=True),
+            )
+        )
+    assert old.read_text() == "old"
+    monkeypatch.undo()
+    list(
+        export(
+            small_model, "m", tmp_path, ["safetensors"], (), Settings(overwrite=True)
+        )
+    )
+    assert spanpp_core.load(old).scale == 2
+
+
+@pytest.mark.parametrize(
+    ("formats", "extra"),
+    [(["onnx"], "onnx"), (["onnx-multi"], "onnx"), (["ncnn"], "ncnn")],
+)
+def test_a_missing_extra_is_named(small_model, tmp_path, monkeypatch, formats, extra):
+    for module in ("onnx", "onnxruntime", "ncnn", "pnnx"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ExportError, match=rf"pip install 'spanpp\[{extra}\]'"):
+        export(small_model, "m", tmp_path, formats)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/m", "../m"])
+def test_a_name_is_not_a_path(small_model, tmp_path, name):
+    with pytest.raises(ExportError, match="name of a file"):
+        export(small_model, name, tmp_path, ["safetensors"])
+
+
+@pytest.mark.parametrize(
+    ("formats", "scales", "settings", "word"),
+    [
+        (["safetensors"], [2], Settings(), "every scale"),
+        (["torchscript"], [2.5], Settings(), "fraction"),
+        (["torchscript"], [2], Settings(size=(8, 8)), "fixed size"),
+        (["torchscript"], [2], Settings(opset=18), "opset"),
+        (["gguf"], [2], Settings(), "gguf; give one"),
+        ([], [2], Settings(), "missing; give one"),
+    ],
+)
+def test_what_does_not_go_together(
+    small_model, tmp_path, formats, scales, settings, word
+):
+    with pytest.raises(ExportError, match=word):
+        export(small_model, "m", tmp_path, formats, scales, settings)
+
+
+def test_a_scale_out_of_range(small_model, tmp_path):
+    with pytest.raises(ScaleError):
+        export(small_model, "m", tmp_path, ["torchscript"], [9])
+
+
+def test_hosts_run_it_in_inference_mode(model_file: Path, tmp_path):
+    with torch.inference_mode():
+        found = spanpp_core.checkpoint.read(model_file)
+        files = list(export(found, "m", tmp_path, ["torchscript", "safetensors"]))
+    assert len(files) == 2
+
+
+def test_the_place_of_the_package_is_not_in_the_file(
+    small_model, tmp_path, monkeypatch
+):
+    """Hosts load a pack under its path, which is no name for a class."""
+    for kind in (Frozen, Body, SPAB):
+        monkeypatch.setattr(kind, "__module__", f"/home/me/pack.{kind.__module__}")
+    list(export(small_model, "m", tmp_path, ["torchscript"]))
+    with zipfile.ZipFile(tmp_path / "m_x2.torchscript.pt") as program:
+        assert not [name for name in program.namelist() if "home" in name]
