@@ -49,7 +49,9 @@ class SpanPPCompare(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(
-                    "comparison", tooltip="A picture a frame, of the size of 'after'."
+                    "comparison",
+                    display_name="comparison",
+                    tooltip="A picture a frame, of the size of 'after'.",
                 )
             ],
             hidden=[io.Hidden.unique_id],

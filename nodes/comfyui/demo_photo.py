@@ -51,7 +51,11 @@ class SpanPPDemoPhoto(io.ComfyNode):
                     ),
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="The photo, in [0, 1].")],
+            outputs=[
+                io.Image.Output(
+                    "image", display_name="image", tooltip="The photo, in [0, 1]."
+                )
+            ],
         )
 
     @override

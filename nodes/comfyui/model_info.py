@@ -28,7 +28,11 @@ class SpanPPModelInfo(io.ComfyNode):
             is_output_node=True,
             inputs=[io.UpscaleModel.Input("model", tooltip="A SpanPP model.")],
             outputs=[
-                io.String.Output("info", tooltip="The same text, a line for each fact.")
+                io.String.Output(
+                    "info",
+                    display_name="info",
+                    tooltip="The same text, a line for each fact.",
+                )
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -115,11 +115,23 @@ class SpanPPUpscale(io.ComfyNode):
                     display_name="image",
                     tooltip="Larger images, in [0, 1].",
                 ),
-                io.Int.Output("width", tooltip="Width of the result in pixels."),
-                io.Int.Output("height", tooltip="Height of the result in pixels."),
+                io.Int.Output(
+                    "width",
+                    display_name="width",
+                    tooltip="Width of the result in pixels.",
+                ),
+                io.Int.Output(
+                    "height",
+                    display_name="height",
+                    tooltip="Height of the result in pixels.",
+                ),
                 io.String.Output(
                     "info",
-                    tooltip="Scale, sizes in pixels, tiles, precision, seconds: one line.",
+                    display_name="info",
+                    tooltip=(
+                        "Sizes in pixels, scale, precision, tiles and seconds, as shown on"
+                        " the node."
+                    ),
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -158,26 +170,31 @@ class SpanPPUpscale(io.ComfyNode):
             on_progress=progress,
             out=result.movedim(-1, 1),
         )
-        info = _description(cast, image, target, progress.tiles, edge)
-        info += f" · {time.monotonic() - began:.2f} s"
+        seconds = time.monotonic() - began
+        tiles = f"{progress.tiles} tile{'s' if progress.tiles > 1 else ''}"
+        info = "\n".join(
+            (
+                *_description(cast, image, target),
+                f"{tiles} of up to {edge} px · {seconds:.2f} s",
+            )
+        )
         show_text(cls, info)
         return io.NodeOutput(result, target.width, target.height, info)
 
 
 def _description(
-    model: SpanPPDescriptor, image: Tensor, target: Target, tiles: int, edge: int
-) -> str:
-    """Says what was done to (N, H, W, C) images, in one line."""
+    model: SpanPPDescriptor, image: Tensor, target: Target
+) -> tuple[str, str]:
+    """Says what becomes of (N, H, W, C) images: their size, and how."""
     frames, height, width, _ = image.shape
     size = (target.height, target.width)
     exact = output_size(height, width, model.scale) == size
-    parts = [
-        f"{width}x{height} → {target.width}x{target.height} px",
-        f"x{model.scale:.4g}" + ("" if exact else ", then resized"),
-        f"{tiles} {'tile' if tiles == 1 else 'tiles'} of up to {edge} px",
-        str(model.dtype).removeprefix("torch."),
-    ]
-    return " · ".join(parts if frames == 1 else [f"{frames} frames", *parts])
+    return (
+        ("" if frames == 1 else f"{frames} frames, ")
+        + f"{width}x{height} → {target.width}x{target.height} px",
+        f"x{model.scale:.4g}{'' if exact else ', then resized'} · "
+        + str(model.dtype).removeprefix("torch."),
+    )
 
 
 def _size_options() -> dict[str, list[io.WidgetInput]]:

@@ -69,6 +69,22 @@ def test_ids_are_unique_and_every_socket_has_a_tooltip(host: Host, name: str) ->
         assert each.options["tooltip"], each.id
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_english_texts_are_those_of_the_schema(host: Host, name: str) -> None:
+    schema = host.node(name).define_schema()
+    path = PACK / "locales" / "en" / "nodeDefs.json"
+    texts = json.loads(path.read_text("utf-8"))[name]
+    assert texts["display_name"] == schema.display_name
+    assert texts["description"] == schema.description
+    for i, each in enumerate(schema.outputs):
+        assert texts["outputs"][str(i)]["name"] == each.options["display_name"]
+        assert texts["outputs"][str(i)]["tooltip"] == each.options["tooltip"]
+    for each in schema.inputs:
+        if "." not in each.id:  # older hosts say there which option uses it
+            text = texts["inputs"][each.id]
+            assert text["tooltip"] == each.options["tooltip"]
+
+
 @pytest.mark.parametrize("language", ["en", "zh", "ja"])
 @pytest.mark.parametrize("name", NODES)
 def test_locales_and_help_cover_every_socket(
