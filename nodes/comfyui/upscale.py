@@ -170,30 +170,26 @@ class SpanPPUpscale(io.ComfyNode):
             on_progress=progress,
             out=result.movedim(-1, 1),
         )
-        seconds = time.monotonic() - began
-        tiles = f"{progress.tiles} tile{'s' if progress.tiles > 1 else ''}"
-        info = "\n".join(
-            (
-                *_description(cast, image, target),
-                f"{tiles} of up to {edge} px · {seconds:.2f} s",
-            )
-        )
+        info = _description(cast, image, target, progress.tiles, edge)
+        info += f" · {time.monotonic() - began:.2f} s"
         show_text(cls, info)
         return io.NodeOutput(result, target.width, target.height, info)
 
 
 def _description(
-    model: SpanPPDescriptor, image: Tensor, target: Target
-) -> tuple[str, str]:
-    """Says what becomes of (N, H, W, C) images: their size, and how."""
+    model: SpanPPDescriptor, image: Tensor, target: Target, tiles: int, edge: int
+) -> str:
+    """Says what was done to (N, H, W, C) images, in the two lines a node shows."""
     frames, height, width, _ = image.shape
     size = (target.height, target.width)
     exact = output_size(height, width, model.scale) == size
     return (
-        ("" if frames == 1 else f"{frames} frames, ")
-        + f"{width}x{height} → {target.width}x{target.height} px",
-        f"x{model.scale:.4g}{'' if exact else ', then resized'} · "
-        + str(model.dtype).removeprefix("torch."),
+        f"{width}x{height} → {target.width}x{target.height} px · x{model.scale:.4g}"
+        + ("" if exact else ", then resized")
+        + "\n"
+        + ("" if frames == 1 else f"{frames} frames · ")
+        + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{edge} px · "
+        + str(model.dtype).removeprefix("torch.")
     )
 
 
