@@ -59,7 +59,7 @@ class ComfyServer:
         flags = ["--cpu", "--disable-auto-launch", "--disable-api-nodes"]
         pairs = [part for pair in options.items() for part in pair]
         with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [self._python, "main.py", *flags, *pairs],
                 cwd=self.comfy,
                 stdout=log,
