@@ -56,15 +56,15 @@ class Host:
 
 
 @contextmanager
-def stand_in_host(output: Path, *, newer: bool) -> Iterator[Host]:
-    """Installs the stand-in and loads the pack as ComfyUI does: under its path."""
+def stand_in_host(output: Path, *, newer: bool, pack: Path = PACK) -> Iterator[Host]:
+    """Installs the stand-in and loads a pack as ComfyUI does: under its path."""
     host = Host(output)
     modules = _modules(host, newer)
-    name = f"{PACK.as_posix().replace('.', '_x_')}-{'newer' if newer else 'older'}"
+    name = f"{pack.as_posix().replace('.', '_x_')}-{'newer' if newer else 'older'}"
     before = dict(sys.modules)
     sys.modules.update(modules)
     try:
-        spec = importlib.util.spec_from_file_location(name, PACK / "__init__.py")
+        spec = importlib.util.spec_from_file_location(name, pack / "__init__.py")
         assert spec is not None
         assert spec.loader is not None
         host.pack = importlib.util.module_from_spec(spec)

@@ -260,10 +260,3 @@ def test_a_slim_file_gives_the_same_pictures(host: Host) -> None:
     again = host.core.load(host.output / "folder" / "slim_00001_.safetensors")
     x = images().movedim(-1, 1)
     assert torch.allclose(again(x), model(x), atol=1e-6)
-
-
-def test_nothing_the_pack_ships_installs_executes_or_shells_out() -> None:
-    words = ("subprocess", "os.system", "eval(", "exec(", "pip install", "importlib")
-    for path in (PACK / "nodes" / "comfyui").glob("*.py"):
-        code = path.read_text("utf-8")
-        assert not [word for word in words if word in code], path
