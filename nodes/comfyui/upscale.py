@@ -186,7 +186,7 @@ def _description(
     return (
         f"{width}x{height} → {target.width}x{target.height} px · x{model.scale:.4g}"
         + ("" if exact else ", then resized")
-        + "\n"
+        + " ·\n"  # newer front ends show the break as a space
         + ("" if frames == 1 else f"{frames} frames · ")
         + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{edge} px · "
         + str(model.dtype).removeprefix("torch.")
