@@ -12,7 +12,7 @@ def test_working_memory_grows_with_the_tile_until_the_image_ends(
     model: SpanPPDescriptor,
 ) -> None:
     small, large, whole, beyond = (
-        working_memory(model, 500, 500, tile) for tile in (64, 256, 500, 4000)
+        working_memory(model, 500, 500, tile=tile) for tile in (64, 256, 500, 4000)
     )
     assert small < large < whole == beyond
 
@@ -22,7 +22,9 @@ def test_working_memory_is_of_the_scale_and_dtype_bound(
 ) -> None:
     at_two = working_memory(model.at_scale(2), 100, 100)
     assert working_memory(model.at_scale(8), 100, 100) > at_two
-    assert working_memory(model.with_dtype(torch.bfloat16), 100, 100) < at_two
+    cast = model.with_dtype(torch.bfloat16)
+    assert working_memory(cast, 100, 100) < at_two
+    assert working_memory(model, 100, 100, dtype=torch.bfloat16) < at_two
 
 
 def test_auto_tile_is_what_upscale_takes(
