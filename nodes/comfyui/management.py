@@ -39,6 +39,12 @@ def attach_patcher(model: SpanPPDescriptor) -> None:
     )
 
 
+def load_device(model: SpanPPDescriptor) -> torch.device:
+    """Returns where ComfyUI will want a model when it runs."""
+    attach_patcher(model)
+    return model.patcher.load_device
+
+
 def bring_to_device(model: SpanPPDescriptor, working_memory: int) -> None:
     """Loads a model where ComfyUI wants it, with room to work in; it may stay there.
 

@@ -25,6 +25,7 @@ from .management import (
     TileProgress,
     bring_to_device,
     is_half_fast,
+    load_device,
     result_buffer,
     show_text,
 )
@@ -156,8 +157,9 @@ class SpanPPUpscale(io.ComfyNode):
         option, values = chosen("size", size, flat, _size_options())
         target = _target(option, values, spanpp, height, width)
         view = spanpp.at_scale(target.scale(spanpp.scales, method))
-        bring_to_device(view, working_memory(view, height, width))
-        cast = view.with_dtype(_dtype(precision, view.device))
+        dtype = _dtype(precision, load_device(view))
+        bring_to_device(view, working_memory(view, height, width, dtype=dtype))
+        cast = view.with_dtype(dtype)
         edge = min(tile or auto_tile(cast), max(height, width))
         result = result_buffer((frames, target.height, target.width, channels))
         progress = TileProgress(image, result)
