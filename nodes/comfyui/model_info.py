@@ -6,7 +6,6 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import SpanPPDescriptor
-from .management import show_text
 from .model_socket import as_spanpp
 from .schema import node_schema
 
@@ -31,17 +30,15 @@ class SpanPPModelInfo(io.ComfyNode):
                 io.String.Output(
                     "info",
                     display_name="info",
-                    tooltip="The same text, a line for each fact.",
+                    tooltip="The text that the node shows, a line for each fact.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @override
     @classmethod
     def execute(cls, model: object) -> io.NodeOutput:
         info = "\n".join(_facts(as_spanpp(model)))
-        show_text(cls, info)
         return io.NodeOutput(info, ui={"text": (info,)})
 
 

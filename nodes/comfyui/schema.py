@@ -17,7 +17,6 @@ from comfy_api.latest import io
 CATEGORY = "SpanPP"
 
 HAS_DYNAMIC_COMBO = hasattr(io, "DynamicCombo")
-HAS_IMAGE_COMPARE = hasattr(io, "ImageCompare")
 
 ADVANCED: dict[str, Any] = (
     {"advanced": True}

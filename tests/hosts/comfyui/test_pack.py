@@ -80,6 +80,12 @@ def test_help_pages_are_served(comfy: ComfyServer, node: str) -> None:
         assert comfy.read(f"{root}/{language}.md").startswith(b"# ")
 
 
+def test_front_end_part_is_served(comfy: ComfyServer) -> None:
+    path = f"/extensions/{PACK_NAME}/model_info.js"
+    assert path in comfy.get("/extensions")
+    assert b"SpanPPModelInfo" in comfy.read(path)
+
+
 def test_locales_are_served(comfy: ComfyServer) -> None:
     translations = comfy.get("/i18n")
     for language in LANGUAGES:

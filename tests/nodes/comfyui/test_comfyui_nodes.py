@@ -221,6 +221,15 @@ def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
     assert model.dtype == torch.float32
 
 
+def test_model_info_says_what_is_bound(host: Host) -> None:
+    output = host.node("SpanPPModelInfo").execute(load(host).at_scale(2.5))
+    (info,) = output.values
+    assert output.ui == {"text": (info,)}
+    lines = info.splitlines()
+    assert lines[:2] == ["scale: x2.5", "trained scales: x1, x2, x3, x4"]
+    assert lines[-1] == "float32 on cpu"
+
+
 def test_compare_is_half_before_and_half_after(host: Host) -> None:
     before, after = torch.zeros(1, 4, 5, 3), torch.full((1, 8, 10, 3), 0.5)
     output = host.node("SpanPPCompare").execute(before, after, 0.5)

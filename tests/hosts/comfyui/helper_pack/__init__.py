@@ -1,6 +1,7 @@
 """Nodes for the tests of a real server: known images, and a model that lacks memory."""
 
 import copy
+import sys
 
 import torch
 from spandrel import ModelLoader
@@ -74,6 +75,24 @@ class TestOtherModel:
         return (ModelLoader().load_from_state_dict(network.state_dict()),)
 
 
+class TestCoreCopies:
+    """The names under which SpanPP's core is loaded, a line each."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "find"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def find(self):
+        return (
+            "\n".join(name for name in sys.modules if name.endswith("spanpp_core")),
+        )
+
+
 NODE_CLASS_MAPPINGS = {
-    cls.__name__: cls for cls in (TestFrames, TestScarceMemory, TestOtherModel)
+    cls.__name__: cls
+    for cls in (TestCoreCopies, TestFrames, TestOtherModel, TestScarceMemory)
 }
