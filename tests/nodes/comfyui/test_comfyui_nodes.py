@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spandrel
 import torch
 from stand_in_host import PACK, Host, Interrupted
 
@@ -51,11 +52,14 @@ def images(n: int = 1, height: int = 20, width: int = 24, channels: int = 3):
 
 
 def test_the_entry_point_gives_every_node_and_registers_the_architecture(
-    host: Host,
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    registry = spandrel.ArchRegistry()
+    monkeypatch.setattr(host.core.descriptor, "MAIN_REGISTRY", registry)
     extension = asyncio.run(host.pack.comfy_entrypoint())
     names = [node.__name__ for node in asyncio.run(extension.get_node_list())]
     assert names == list(NODES)
+    assert "SpanPP" in registry
     assert (PACK / host.pack.WEB_DIRECTORY).is_dir()
 
 
