@@ -24,7 +24,7 @@ has to be cut smaller). Whatever it raises stops the run and reaches the caller.
 SMALLEST_TILE = 16
 """Edge in pixels below which running out of memory is final."""
 
-LARGE_TILE = 1024
+LARGE_TILE = 512
 """Edge in pixels that keeps any device busy: not worth evicting anything for more."""
 
 
@@ -98,19 +98,25 @@ def auto_tile(model: SpanPPDescriptor) -> int:
 
 
 def working_memory(
-    model: SpanPPDescriptor, height: int, width: int, tile: int = LARGE_TILE
+    model: SpanPPDescriptor,
+    height: int,
+    width: int,
+    *,
+    tile: int = LARGE_TILE,
+    dtype: torch.dtype | None = None,
 ) -> int:
     """Estimates what a tile takes at work, beside weights, input and output, in bytes.
 
     Args:
-        model: At the scale and in the dtype it will run.
+        model: At the scale it will run.
         height: Height of the image in pixels; a small one has smaller tiles.
         width: Width of the image in pixels.
         tile: Edge of the tiles in input pixels without their halo.
+        dtype: What it will run in; None for the model's own.
     """
     network = model.model
     edge = tile + 2 * network.halo
-    each = bytes_per_pixel(network.hyper, network.scale, model.dtype)
+    each = bytes_per_pixel(network.hyper, network.scale, dtype or model.dtype)
     return min(height, edge) * min(width, edge) * each
 
 

@@ -1,0 +1,90 @@
+"""Load SpanPP: a checkpoint file to an UPSCALE_MODEL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+from typing_extensions import override
+
+from ...spanpp_core import bundled_model, load
+from .management import attach_patcher
+from .schema import node_schema
+
+FOLDER = "upscale_models"
+
+BUNDLED = "bundled"
+"""The entry for the weights that come with the pack; saved graphs hold this name."""
+
+
+class SpanPPLoadModel(io.ComfyNode):
+    """Reads any SpanPP checkpoint, or the bundled weights."""
+
+    @override
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        names = folder_paths.get_filename_list(FOLDER)
+        return node_schema(
+            node_id="SpanPPLoadModel",
+            display_name="Load SpanPP",
+            description=(
+                "Loads a SpanPP model: one file, any scale from 1 to 8. 'bundled' needs"
+                " no download."
+            ),
+            search_aliases=["upscale model", "super resolution", "load upscaler"],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=[BUNDLED, *names],
+                    tooltip=(
+                        "A SpanPP checkpoint in models/upscale_models (.safetensors,"
+                        " .pth, .pt or .ckpt), or the weights that come with the nodes."
+                    ),
+                )
+            ],
+            outputs=[
+                io.UpscaleModel.Output(
+                    "model",
+                    display_name="model",
+                    tooltip="For Set Scale, Upscale and every node that takes a model.",
+                ),
+                io.String.Output(
+                    "trained_scales",
+                    display_name="trained scales",
+                    tooltip="The scales the model was trained on, such as '1, 2, 3, 4'.",
+                ),
+            ],
+        )
+
+    @override
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str) -> str:
+        """Changes when the file does, so that a newly trained one is read again."""
+        path = _path_of(model_name)
+        status = path.stat()
+        return f"{path}:{status.st_mtime_ns}:{status.st_size}"
+
+    @override
+    @classmethod
+    def execute(cls, model_name: str) -> io.NodeOutput:
+        model = load(_path_of(model_name))
+        attach_patcher(model)
+        return io.NodeOutput(model, ", ".join(map(str, model.scales)))
+
+
+def _path_of(model_name: str) -> Path:
+    """Returns the file an entry stands for.
+
+    Raises:
+        FileNotFoundError: No model of that name lies in ``models/upscale_models``.
+    """
+    if model_name == BUNDLED:
+        return Path(bundled_model())
+    path = folder_paths.get_full_path(FOLDER, model_name)
+    if path is None:
+        raise FileNotFoundError(
+            f"no model {model_name!r} in models/{FOLDER}; put the file there and"
+            f" refresh, or choose {BUNDLED!r}"
+        )
+    return Path(path)

@@ -1,0 +1,55 @@
+"""Model Info: what a SpanPP model is, read on the node."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from typing_extensions import override
+
+from ...spanpp_core import SpanPPDescriptor
+from .model_socket import as_spanpp
+from .schema import node_schema
+
+
+class SpanPPModelInfo(io.ComfyNode):
+    """Says what a model is: its scales, its size and its number format."""
+
+    @override
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SpanPPModelInfo",
+            display_name="Model Info (SpanPP)",
+            description=(
+                "Says what a SpanPP model is: its bound and trained scales, size and"
+                " number format."
+            ),
+            search_aliases=["model details", "trained scales"],
+            is_output_node=True,
+            inputs=[io.UpscaleModel.Input("model", tooltip="A SpanPP model.")],
+            outputs=[
+                io.String.Output(
+                    "info",
+                    display_name="info",
+                    tooltip="The text that the node shows, a line for each fact.",
+                )
+            ],
+        )
+
+    @override
+    @classmethod
+    def execute(cls, model: object) -> io.NodeOutput:
+        info = "\n".join(_facts(as_spanpp(model)))
+        return io.NodeOutput(info, ui={"text": (info,)})
+
+
+def _facts(model: SpanPPDescriptor) -> list[str]:
+    hyper = model.model.hyper
+    parameters = sum(each.numel() for each in model.model.parameters())
+    return [
+        f"scale: x{model.scale:g}",
+        f"trained scales: {', '.join(f'x{scale}' for scale in model.scales)}",
+        f"channels: {hyper.channels}, kernel: {hyper.kernel_size}x{hyper.kernel_size}",
+        f"parameters: {parameters / 1e6:.2f} million",
+        f"reads {model.model.halo} pixels around each pixel",
+        f"{str(model.dtype).removeprefix('torch.')} on {model.device}",
+    ]

@@ -1,0 +1,273 @@
+"""Upscale: a model and images to larger images, by a scale or to a size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+from typing_extensions import override
+
+from ...spanpp_core import (
+    METHODS,
+    Method,
+    SpanPPDescriptor,
+    Target,
+    auto_tile,
+    upscale_to,
+    working_memory,
+)
+from ...spanpp_core.network.scale import output_size
+from .management import (
+    TileProgress,
+    bring_to_device,
+    is_half_fast,
+    load_device,
+    result_buffer,
+    show_text,
+)
+from .model_socket import as_spanpp
+from .schema import ADVANCED, choice, chosen, node_schema, one_of
+
+MODEL_SCALE = "model scale"
+FIT = "fit inside"
+LONGER_SIDE = "longer side"
+MEGAPIXELS = "megapixels"
+FACTOR = "factor"
+
+AUTO = "auto"
+PRECISIONS = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+class SpanPPUpscale(io.ComfyNode):
+    """Upscales images exactly, tile by tile, in the memory there is."""
+
+    @override
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SpanPPUpscale",
+            display_name="Upscale (SpanPP)",
+            description=(
+                "Upscales images by the model's scale or to a size. Tiles are exact: no"
+                " seams, any image size, alpha kept."
+            ),
+            search_aliases=[
+                "super resolution",
+                "enlarge image",
+                "upscale image to size",
+                "upscale video frames",
+                "resize",
+            ],
+            inputs=[
+                io.UpscaleModel.Input(
+                    "model",
+                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                ),
+                io.Image.Input(
+                    "image",
+                    tooltip="One image or a batch of frames, with or without alpha.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=[AUTO, *PRECISIONS],
+                    default=AUTO,
+                    tooltip=(
+                        "Number format of the network: 'auto' is float16 where the device"
+                        " is made for it, else float32."
+                    ),
+                    **ADVANCED,
+                ),
+                io.Int.Input(
+                    "tile",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=32,
+                    tooltip=(
+                        "Side of a tile in input pixels; 0 chooses it from the free"
+                        " memory. The picture is the same at any value."
+                    ),
+                    **ADVANCED,
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default=METHODS[0],
+                    display_name="fractional scales",
+                    tooltip=(
+                        "How a scale that is not whole is made: 'downscale' runs the next"
+                        " whole scale and resizes once, 'native' runs that very scale."
+                    ),
+                    **ADVANCED,
+                ),
+                *choice("size", _size_options(), tooltip="What the result's size is."),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "upscaled",
+                    display_name="image",
+                    tooltip="Larger images, in [0, 1].",
+                ),
+                io.Int.Output(
+                    "width",
+                    display_name="width",
+                    tooltip="Width of the result in pixels.",
+                ),
+                io.Int.Output(
+                    "height",
+                    display_name="height",
+                    tooltip="Height of the result in pixels.",
+                ),
+                io.String.Output(
+                    "info",
+                    display_name="info",
+                    tooltip=(
+                        "Sizes in pixels, scale, precision, tiles and seconds, as shown on"
+                        " the node."
+                    ),
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @override
+    @classmethod
+    def execute(
+        cls,
+        model: object,
+        image: Tensor,
+        precision: str,
+        tile: int,
+        method: Method,
+        size: str | Mapping[str, Any],
+        **flat: Any,
+    ) -> io.NodeOutput:
+        began = time.monotonic()
+        spanpp = as_spanpp(model)
+        frames, height, width, channels = image.shape
+        one_of("fractional scales", method, METHODS)
+        option, values = chosen("size", size, flat, _size_options())
+        target = _target(option, values, spanpp, height, width)
+        view = spanpp.at_scale(target.scale(spanpp.scales, method))
+        dtype = _dtype(precision, load_device(view))
+        bring_to_device(view, working_memory(view, height, width, dtype=dtype))
+        cast = view.with_dtype(dtype)
+        edge = min(tile or auto_tile(cast), max(height, width))
+        result = result_buffer((frames, target.height, target.width, channels))
+        progress = TileProgress(image, result)
+        upscale_to(
+            cast,
+            image.movedim(-1, 1),
+            target,
+            method=method,
+            tile=edge,
+            on_progress=progress,
+            out=result.movedim(-1, 1),
+        )
+        info = _description(cast, image, target, progress.tiles, edge)
+        info += f" · {time.monotonic() - began:.2f} s"
+        show_text(cls, info)
+        return io.NodeOutput(result, target.width, target.height, info)
+
+
+def _description(
+    model: SpanPPDescriptor, image: Tensor, target: Target, tiles: int, edge: int
+) -> str:
+    """Says what was done to (N, H, W, C) images, in the two lines a node shows."""
+    frames, height, width, _ = image.shape
+    size = (target.height, target.width)
+    exact = output_size(height, width, model.scale) == size
+    return (
+        f"{width}x{height} → {target.width}x{target.height} px · x{model.scale:.4g}"
+        + ("" if exact else ", then resized")
+        + " ·\n"  # newer front ends show the break as a space
+        + ("" if frames == 1 else f"{frames} frames · ")
+        + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{edge} px · "
+        + str(model.dtype).removeprefix("torch.")
+    )
+
+
+def _size_options() -> dict[str, list[io.WidgetInput]]:
+    """The ways to say a size; those with a box come first, see `choice`."""
+    return {
+        MODEL_SCALE: [],
+        FIT: [
+            io.Int.Input(
+                "width",
+                default=3840,
+                min=1,
+                max=32768,
+                tooltip="Width of the box in pixels; the picture keeps its shape.",
+            ),
+            io.Int.Input(
+                "height",
+                default=2160,
+                min=1,
+                max=32768,
+                tooltip="Height of the box in pixels; the picture keeps its shape.",
+            ),
+        ],
+        LONGER_SIDE: [
+            io.Int.Input(
+                "longer_side",
+                default=2048,
+                min=1,
+                max=32768,
+                tooltip="Longer side of the result in pixels.",
+            )
+        ],
+        MEGAPIXELS: [
+            io.Float.Input(
+                "megapixels",
+                default=4.0,
+                min=0.01,
+                max=500.0,
+                step=0.1,
+                tooltip="Area of the result in millions of pixels.",
+            )
+        ],
+        FACTOR: [
+            io.Float.Input(
+                "factor",
+                default=2.0,
+                min=1.0,
+                max=8.0,
+                step=0.05,
+                tooltip="Times the width and height, instead of the model's scale.",
+            )
+        ],
+    }
+
+
+def _target(
+    option: str,
+    values: dict[str, Any],
+    model: SpanPPDescriptor,
+    height: int,
+    width: int,
+) -> Target:
+    """Returns the size asked for, for images of ``height`` x ``width`` pixels."""
+    if option == FIT:
+        return Target.fit(height, width, values["width"], values["height"])
+    if option == LONGER_SIDE:
+        return Target.by_longer_side(height, width, values["longer_side"])
+    if option == MEGAPIXELS:
+        return Target.by_megapixels(height, width, values["megapixels"])
+    factor = values["factor"] if option == FACTOR else model.scale
+    return Target.by_factor(height, width, float(factor))
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Returns the dtype to run in on a device."""
+    if precision == AUTO:
+        return torch.float16 if is_half_fast(device) else torch.float32
+    one_of("precision", precision, PRECISIONS)
+    return PRECISIONS[precision]

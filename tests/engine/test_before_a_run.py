@@ -1,0 +1,56 @@
+"""What a host asks before it runs a model: memory, tile, another dtype."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from spanpp_core import SpanPPDescriptor, auto_tile, upscale, working_memory
+
+
+def test_working_memory_grows_with_the_tile_until_the_image_ends(
+    model: SpanPPDescriptor,
+) -> None:
+    small, large, whole, beyond = (
+        working_memory(model, 500, 500, tile=tile) for tile in (64, 256, 500, 4000)
+    )
+    assert small < large < whole == beyond
+
+
+def test_working_memory_is_of_the_scale_and_dtype_bound(
+    model: SpanPPDescriptor,
+) -> None:
+    at_two = working_memory(model.at_scale(2), 100, 100)
+    assert working_memory(model.at_scale(8), 100, 100) > at_two
+    cast = model.with_dtype(torch.bfloat16)
+    assert working_memory(cast, 100, 100) < at_two
+    assert working_memory(model, 100, 100, dtype=torch.bfloat16) < at_two
+
+
+def test_auto_tile_is_what_upscale_takes(
+    model: SpanPPDescriptor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spanpp_core.engine.run.pixels_that_fit", lambda *_: 100**2)
+    assert auto_tile(model) == 100 - 2 * model.model.halo
+    totals: list[int] = []
+    edge = 2 * auto_tile(model)
+    image = torch.rand(1, 3, edge, edge)
+    upscale(model, image, on_progress=lambda done, total: totals.append(total))
+    assert totals[-1] == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_with_dtype_leaves_the_model_as_it_is(
+    model: SpanPPDescriptor, dtype: torch.dtype
+) -> None:
+    view = model.at_scale(3)
+    cast = view.with_dtype(dtype)
+    assert (cast.dtype, view.dtype, model.dtype) == (dtype, *[torch.float32] * 2)
+    assert (cast.scale, cast.scales) == (3, model.scales)
+    assert not cast.model.training
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(cast(x), view(x), atol=0.1)
+
+
+def test_with_the_same_dtype_is_the_model_itself(model: SpanPPDescriptor) -> None:
+    assert model.with_dtype(torch.float32) is model

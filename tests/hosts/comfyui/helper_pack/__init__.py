@@ -1,0 +1,98 @@
+"""Nodes for the tests of a real server: known images, and a model that lacks memory."""
+
+import copy
+import sys
+
+import torch
+from spandrel import ModelLoader
+from spandrel.architectures.SPAN import SPAN
+
+
+class TestFrames:
+    """Smooth pictures with noise, the same for equal arguments: (N, H, W, C)."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "make"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        whole = ("INT", {"min": 1, "max": 8192})
+        names = ("frames", "height", "width", "channels")
+        return {"required": dict.fromkeys(names, whole)}
+
+    def make(self, frames, height, width, channels):
+        noise = torch.Generator().manual_seed(0)
+        coarse = torch.rand(1, channels, 9, 9, generator=noise)
+        one = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
+        images = torch.empty(frames, height, width, channels)
+        for i in range(frames):
+            images[i] = one[0].movedim(0, -1).roll(i, dims=1).clamp(0, 1)
+        return (images,)
+
+
+class TestScarceMemory:
+    """A view of a model that runs out of memory on more pixels than it is allowed."""
+
+    RETURN_TYPES = ("UPSCALE_MODEL",)
+    FUNCTION = "wrap"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        pixels = ("INT", {"min": 1, "max": 2**31})
+        return {"required": {"model": ("UPSCALE_MODEL",), "pixels": pixels}}
+
+    def wrap(self, model, pixels):
+        view = model.at_scale(model.scale)
+        network = view.model
+
+        class Scarce(type(network)):
+            def features(self, x):
+                if x.numel() // 3 > pixels:
+                    raise torch.cuda.OutOfMemoryError("simulated: out of memory")
+                return super().features(x)
+
+        scarce = copy.copy(network)
+        scarce.__class__ = Scarce
+        view._model = scarce
+        return (view,)
+
+
+class TestOtherModel:
+    """An UPSCALE_MODEL that is not SpanPP."""
+
+    RETURN_TYPES = ("UPSCALE_MODEL",)
+    FUNCTION = "make"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2)
+        return (ModelLoader().load_from_state_dict(network.state_dict()),)
+
+
+class TestCoreCopies:
+    """The names under which SpanPP's core is loaded, a line each."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "find"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def find(self):
+        return (
+            "\n".join(name for name in sys.modules if name.endswith("spanpp_core")),
+        )
+
+
+NODE_CLASS_MAPPINGS = {
+    cls.__name__: cls
+    for cls in (TestCoreCopies, TestFrames, TestOtherModel, TestScarceMemory)
+}

@@ -1,0 +1,216 @@
+"""A stand-in for ComfyUI: as much of its API as the nodes use, of either generation.
+
+It records what the nodes tell the host. Real servers are tested in tests/hosts/comfyui.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACK = Path(__file__).resolve().parents[3]
+
+
+class Interrupted(Exception):
+    """The user has pressed stop."""
+
+
+@dataclass
+class Host:
+    """What the nodes said to the host, and what it is to answer."""
+
+    output: Path
+    models: dict[str, Path] = field(default_factory=dict)
+    interrupt_after: int | None = None
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    progress: list[tuple[int, int, Any]] = field(default_factory=list)
+    memory_asked: list[int] = field(default_factory=list)
+    pack: types.ModuleType = field(init=False)
+
+    def forget(self, output: Path) -> None:
+        """Starts anew, for the next test."""
+        self.output = output
+        self.interrupt_after = None
+        for said in (self.models, self.texts, self.progress, self.memory_asked):
+            said.clear()
+
+    def node(self, name: str) -> Any:
+        """Returns a node class by its id, as the host would run it."""
+        module = sys.modules[f"{self.pack.__name__}.nodes.comfyui"]
+        node = getattr(module, name)
+        node.hidden = types.SimpleNamespace(unique_id="7")
+        return node
+
+    @property
+    def core(self) -> types.ModuleType:
+        """The core as the pack has loaded it."""
+        return sys.modules[f"{self.pack.__name__}.spanpp_core"]
+
+
+@contextmanager
+def stand_in_host(output: Path, *, newer: bool, pack: Path = PACK) -> Iterator[Host]:
+    """Installs the stand-in and loads a pack as ComfyUI does: under its path."""
+    host = Host(output)
+    modules = _modules(host, newer)
+    name = f"{pack.as_posix().replace('.', '_x_')}-{'newer' if newer else 'older'}"
+    before = dict(sys.modules)
+    sys.modules.update(modules)
+    try:
+        spec = importlib.util.spec_from_file_location(name, pack / "__init__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        host.pack = importlib.util.module_from_spec(spec)
+        sys.modules[name] = host.pack
+        spec.loader.exec_module(host.pack)
+        importlib.import_module(f"{name}.nodes.comfyui")
+        yield host
+    finally:
+        for added in set(sys.modules) - set(before):
+            if added in modules or added.startswith(name):
+                del sys.modules[added]
+
+
+def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
+    management = types.SimpleNamespace(
+        get_torch_device=lambda: torch.device("cpu"),
+        unet_offload_device=lambda: torch.device("cpu"),
+        intermediate_device=lambda: torch.device("cpu"),
+        should_use_fp16=lambda device: False,
+        load_models_gpu=lambda models, memory_required, force_full_load: (
+            host.memory_asked.append(memory_required)
+        ),
+        throw_exception_if_processing_interrupted=lambda: _interrupt(host),
+    )
+    if newer:
+        management.intermediate_dtype = lambda: torch.float32
+
+    class Patcher:
+        def __init__(self, model: Any, load_device: Any, offload_device: Any) -> None:
+            self.model, self.load_device = model, load_device
+
+    class ProgressBar:
+        def __init__(self, total: int) -> None:
+            self.total = total
+
+        def update_absolute(self, value: int, total: int, preview: Any) -> None:
+            host.progress.append((value, total, preview))
+
+    server = types.SimpleNamespace(
+        send_progress_text=lambda text, node: host.texts.append((node, text))
+    )
+    comfy = _module("comfy", __path__=[])
+    comfy.model_management = _module("comfy.model_management", **vars(management))
+    comfy.model_patcher = _module("comfy.model_patcher", ModelPatcher=Patcher)
+    if newer:
+        comfy.model_patcher.CoreModelPatcher = Patcher
+    comfy.utils = _module("comfy.utils", ProgressBar=ProgressBar)
+    io = _io(newer)
+    ui = types.SimpleNamespace(PreviewImage=lambda image: {"images": [image]})
+    extension = type("ComfyExtension", (), {})
+    return {
+        "comfy": comfy,
+        "comfy.model_management": comfy.model_management,
+        "comfy.model_patcher": comfy.model_patcher,
+        "comfy.utils": comfy.utils,
+        "comfy_api": _module("comfy_api", __path__=[]),
+        "comfy_api.latest": _module(
+            "comfy_api.latest", io=io, ui=ui, ComfyExtension=extension
+        ),
+        "folder_paths": _folder_paths(host),
+        "server": _module(
+            "server", PromptServer=types.SimpleNamespace(instance=server)
+        ),
+    }
+
+
+def _interrupt(host: Host) -> None:
+    if host.interrupt_after is not None and len(host.progress) >= host.interrupt_after:
+        raise Interrupted
+
+
+def _folder_paths(host: Host) -> types.ModuleType:
+    def save_path(prefix: str, output: str) -> tuple[str, str, int, str, str]:
+        folder = (Path(output) / prefix).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder), Path(prefix).name, 1, "", prefix
+
+    return _module(
+        "folder_paths",
+        get_filename_list=lambda folder: sorted(host.models),
+        get_full_path=lambda folder, name: host.models.get(name),
+        get_output_directory=lambda: str(host.output),
+        get_save_image_path=save_path,
+    )
+
+
+def _io(newer: bool) -> types.SimpleNamespace:
+    class Input:
+        def __init__(self, id: str, **options: Any) -> None:  # noqa: A002
+            self.id, self.options = id, options
+            self.default = options.get("default")
+            self.tooltip = options.get("tooltip", "")
+            self.optional = False
+
+    class NewerInput(Input):
+        def __init__(self, id: str, *, advanced: bool = False, **options: Any) -> None:  # noqa: A002
+            super().__init__(id, **options)
+            self.advanced = advanced
+
+    class Output:
+        def __init__(self, id: str, **options: Any) -> None:  # noqa: A002
+            self.id, self.options = id, options
+
+    @dataclass
+    class OlderSchema:
+        node_id: str
+        display_name: str
+        category: str
+        description: str
+        inputs: list[Any]
+        outputs: list[Any]
+        hidden: list[Any] = field(default_factory=list)
+        is_output_node: bool = False
+
+    @dataclass
+    class NewerSchema(OlderSchema):
+        search_aliases: list[str] = field(default_factory=list)
+
+    class NodeOutput:
+        def __init__(self, *values: Any, ui: Any = None) -> None:
+            self.values, self.ui = values, ui
+
+    kinds = ("Int", "Float", "String", "Combo", "Image", "UpscaleModel")
+    widget = NewerInput if newer else Input
+    io = types.SimpleNamespace(
+        **{kind: types.SimpleNamespace(Input=widget, Output=Output) for kind in kinds},
+        ComfyNode=type("ComfyNode", (), {}),
+        NodeOutput=NodeOutput,
+        Schema=NewerSchema if newer else OlderSchema,
+        Hidden=types.SimpleNamespace(unique_id="UNIQUE_ID"),
+    )
+    if newer:
+        option = type(
+            "Option",
+            (),
+            {
+                "__init__": lambda self, key, inputs: vars(self).update(
+                    key=key, inputs=inputs
+                )
+            },
+        )
+        io.DynamicCombo = types.SimpleNamespace(Input=NewerInput, Option=option)
+    return io
+
+
+def _module(name: str, **attributes: Any) -> Any:
+    module = types.ModuleType(name)
+    vars(module).update(attributes)
+    return module

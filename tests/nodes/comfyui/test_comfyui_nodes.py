@@ -1,0 +1,275 @@
+"""The nodes' own logic, without a host: what they pass on and what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spandrel
+import torch
+from stand_in_host import PACK, Host, Interrupted
+
+NODES = (
+    "SpanPPLoadModel",
+    "SpanPPSetScale",
+    "SpanPPUpscale",
+    "SpanPPCompare",
+    "SpanPPModelInfo",
+    "SpanPPSaveSlim",
+    "SpanPPDemoPhoto",
+)
+
+
+def is_newer(host: Host) -> bool:
+    return "search_aliases" in vars(host.node("SpanPPUpscale").define_schema())
+
+
+def picked(host: Host, choice: str, option: str, **values: Any) -> dict[str, Any]:
+    """The arguments by which a host passes a choice and its nested values."""
+    if is_newer(host):
+        return {choice: {choice: option, **values}}
+    return {choice: option, **{f"{choice}.{name}": v for name, v in values.items()}}
+
+
+def load(host: Host) -> Any:
+    return host.node("SpanPPLoadModel").execute("bundled").values[0]
+
+
+def upscale(host: Host, model: Any, image: torch.Tensor, **more: Any) -> Any:
+    arguments = {"precision": "auto", "tile": 0, "method": "downscale", **more}
+    if "size" not in arguments:
+        arguments |= picked(host, "size", "model scale")
+    return host.node("SpanPPUpscale").execute(model, image, **arguments)
+
+
+def images(n: int = 1, height: int = 20, width: int = 24, channels: int = 3):
+    return torch.rand(
+        n, height, width, channels, generator=torch.Generator().manual_seed(1)
+    )
+
+
+def test_the_entry_point_gives_every_node_and_registers_the_architecture(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = spandrel.ArchRegistry()
+    monkeypatch.setattr(host.core.descriptor, "MAIN_REGISTRY", registry)
+    extension = asyncio.run(host.pack.comfy_entrypoint())
+    names = [node.__name__ for node in asyncio.run(extension.get_node_list())]
+    assert names == list(NODES)
+    assert "SpanPP" in registry
+    assert (PACK / host.pack.WEB_DIRECTORY).is_dir()
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_ids_are_unique_and_every_socket_has_a_tooltip(host: Host, name: str) -> None:
+    schema = host.node(name).define_schema()
+    assert schema.node_id == name
+    ids = [each.id for each in (*schema.inputs, *schema.outputs)]
+    assert len(set(ids)) == len(ids), "older hosts take inputs and outputs together"
+    for each in (*schema.inputs, *schema.outputs):
+        assert each.options["tooltip"], each.id
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_english_texts_are_those_of_the_schema(host: Host, name: str) -> None:
+    schema = host.node(name).define_schema()
+    path = PACK / "locales" / "en" / "nodeDefs.json"
+    texts = json.loads(path.read_text("utf-8"))[name]
+    assert texts["display_name"] == schema.display_name
+    assert texts["description"] == schema.description
+    for i, each in enumerate(schema.outputs):
+        assert texts["outputs"][str(i)]["name"] == each.options["display_name"]
+        assert texts["outputs"][str(i)]["tooltip"] == each.options["tooltip"]
+    for each in schema.inputs:
+        if "." not in each.id:  # older hosts say there which option uses it
+            text = texts["inputs"][each.id]
+            assert text["tooltip"] == each.options["tooltip"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "ja"])
+@pytest.mark.parametrize("name", NODES)
+def test_locales_and_help_cover_every_socket(
+    host: Host, name: str, language: str
+) -> None:
+    schema = host.node(name).define_schema()
+    path = PACK / "locales" / language / "nodeDefs.json"
+    texts = json.loads(path.read_text("utf-8"))[name]
+    expected = set()
+    for each in schema.inputs:
+        expected.add(each.id.replace(".", "_"))
+        for option in each.options.get("options", []):
+            for nested in getattr(option, "inputs", []):
+                expected.add(f"{each.id}_{nested.id}")
+    assert set(texts["inputs"]) == expected
+    assert set(texts.get("outputs", {})) == {str(i) for i in range(len(schema.outputs))}
+    page = PACK / "web" / "docs"
+    page /= f"{name}.md" if language == "en" else f"{name}/{language}.md"
+    lines = page.read_text("utf-8")
+    for text in (*texts["inputs"].values(), *texts.get("outputs", {}).values()):
+        assert text["tooltip"] in lines, f"{page} does not explain {text['name']!r}"
+
+
+def test_loading_attaches_a_patcher_that_views_carry(host: Host) -> None:
+    model = load(host)
+    node = host.node("SpanPPSetScale")
+    view, scale = node.execute(model, **picked(host, "scale", "x3")).values
+    assert model.patcher.model is model.model
+    assert view.patcher is model.patcher
+    assert (view.scale, scale, model.scale) == (3, 3.0, 2)
+
+
+def test_set_scale_takes_any_number(host: Host) -> None:
+    arguments = picked(host, "scale", "custom", factor=2.75)
+    view, scale = host.node("SpanPPSetScale").execute(load(host), **arguments).values
+    assert (view.scale, scale) == (2.75, 2.75)
+
+
+def test_a_nested_value_left_out_takes_its_default(host: Host) -> None:
+    arguments = picked(host, "scale", "custom")
+    _, scale = host.node("SpanPPSetScale").execute(load(host), **arguments).values
+    assert scale == 2.5
+
+
+def test_an_unknown_option_is_refused(host: Host) -> None:
+    with pytest.raises(ValueError, match="choose one of x2, x3, x4, x1, custom"):
+        host.node("SpanPPSetScale").execute(load(host), **picked(host, "scale", "x9"))
+
+
+@pytest.mark.parametrize("name", ["SpanPPSetScale", "SpanPPModelInfo"])
+def test_another_model_is_refused_by_name(host: Host, name: str) -> None:
+    class Other:
+        architecture = type("A", (), {"name": "ESRGAN"})
+
+    arguments = picked(host, "scale", "x2") if name == "SpanPPSetScale" else {}
+    with pytest.raises(TypeError, match="this is a ESRGAN model and not SpanPP"):
+        host.node(name).execute(Other(), **arguments)
+
+
+def test_loading_reads_a_file_again_when_it_changed(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(host.core.bundled_model().read_bytes())
+    host.models["mine.safetensors"] = path
+    node = host.node("SpanPPLoadModel")
+    before = node.fingerprint_inputs("mine.safetensors")
+    assert node.fingerprint_inputs("mine.safetensors") == before
+    path.write_bytes(path.read_bytes() + b" ")
+    assert node.fingerprint_inputs("mine.safetensors") != before
+
+
+def test_a_missing_file_is_named(host: Host) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model 'gone.pth' in models/"):
+        host.node("SpanPPLoadModel").execute("gone.pth")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
+    model, image = load(host).at_scale(3), images(2, channels=channels)
+    result, width, height, info = upscale(host, model, image).values
+    expected = host.core.upscale(model, image.movedim(-1, 1)).movedim(1, -1)
+    assert torch.equal(result, expected)
+    assert (width, height) == (72, 60)
+    assert result.is_contiguous()
+    assert "24x20 → 72x60 px" in info
+    assert "x3" in info
+    assert host.texts == [("7", info)]
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "size"),
+    [
+        ("fit inside", {"width": 60, "height": 100}, (60, 50)),
+        ("longer side", {"longer_side": 96}, (96, 80)),
+        ("megapixels", {"megapixels": 0.012}, (120, 100)),
+        ("factor", {"factor": 1.5}, (36, 30)),
+        ("model scale", {}, (48, 40)),
+    ],
+)
+def test_every_way_to_say_a_size(
+    host: Host, option: str, values: dict[str, Any], size: tuple[int, int]
+) -> None:
+    arguments = picked(host, "size", option, **values)
+    result, *reported, info = upscale(host, load(host), images(), **arguments).values
+    assert tuple(reported) == size
+    assert result.shape == (1, size[1], size[0], 3)
+    whole = size[0] % 24 == 0 and size[1] % 20 == 0
+    assert ("then resized" in info) is not whole
+
+
+def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
+    model = load(host)
+    upscale(host, model, images())
+    assert host.memory_asked == [host.core.working_memory(model, 20, 24)]
+    assert host.memory_asked[0] < 2**20, "a few kilopixels do not take gigabytes"
+
+
+def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
+    image = images(1, 60, 60)
+    upscale(host, load(host), image, tile=16)
+    done, total, (kind, picture, _) = host.progress[-1]
+    assert (done, total, kind) == (16, 16, "JPEG")
+    assert picture.size == (120, 120)
+    host.progress.clear()
+    host.interrupt_after = 3
+    with pytest.raises(Interrupted):
+        upscale(host, load(host), image, tile=16)
+    assert len(host.progress) == 3
+
+
+def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
+    model = load(host)
+    *_, info = upscale(host, model, images(), precision="bfloat16").values
+    assert "bfloat16" in info
+    assert model.dtype == torch.float32
+
+
+def test_model_info_says_what_is_bound(host: Host) -> None:
+    output = host.node("SpanPPModelInfo").execute(load(host).at_scale(2.5))
+    (info,) = output.values
+    assert output.ui == {"text": (info,)}
+    lines = info.splitlines()
+    assert lines[:2] == ["scale: x2.5", "trained scales: x1, x2, x3, x4"]
+    assert lines[-1] == "float32 on cpu"
+
+
+def test_compare_is_half_before_and_half_after(host: Host) -> None:
+    before, after = torch.zeros(1, 4, 5, 3), torch.full((1, 8, 10, 3), 0.5)
+    output = host.node("SpanPPCompare").execute(before, after, 0.5)
+    (view,) = output.values
+    assert view.shape == after.shape
+    assert view[0, 0, :4].max() == 0
+    assert view[0, 0, 6:].eq(0.5).all()
+    assert output.ui["images"][0] is view
+
+
+def test_demo_photo_is_small_and_pans(host: Host) -> None:
+    node = host.node("SpanPPDemoPhoto")
+    (photo,) = node.execute(128, 1).values
+    (frames,) = node.execute(128, 5).values
+    assert max(photo.shape[1:3]) == 128
+    assert 0 <= photo.min() < photo.max() <= 1
+    assert frames.shape == (5, photo.shape[1], photo.shape[2] - 8, 3)
+    assert torch.equal(frames[1, :, :-2], frames[0, :, 2:])
+    with pytest.raises(ValueError, match="frames need a photo wider than 126 pixels"):
+        node.execute(64, 64)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", " ", "."])
+def test_slim_files_stay_in_the_output_folder(
+    host: Host, name: str, tmp_path: Path
+) -> None:
+    host.output.mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match="leads out of ComfyUI's output folder"):
+        host.node("SpanPPSaveSlim").execute(load(host), name, "float16")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_slim_file_gives_the_same_pictures(host: Host) -> None:
+    host.output.mkdir()
+    model = load(host)
+    host.node("SpanPPSaveSlim").execute(model, "folder/slim", "float32")
+    again = host.core.load(host.output / "folder" / "slim_00001_.safetensors")
+    x = images().movedim(-1, 1)
+    assert torch.allclose(again(x), model(x), atol=1e-6)
