@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from .compare import SpanPPCompare
 from .demo_photo import SpanPPDemoPhoto
+from .export import SpanPPExport
 from .load_model import SpanPPLoadModel
 from .model_info import SpanPPModelInfo
 from .save_slim import SpanPPSaveSlim
@@ -30,5 +31,6 @@ class SpanPPExtension(ComfyExtension):
             SpanPPCompare,
             SpanPPModelInfo,
             SpanPPSaveSlim,
+            SpanPPExport,
             SpanPPDemoPhoto,
         ]

@@ -12,6 +12,7 @@ from typing_extensions import override
 from ...spanpp_core import parse, write_slim
 from .management import show_text
 from .model_socket import as_spanpp
+from .output_folder import inside_output
 from .schema import node_schema, one_of
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -74,13 +75,7 @@ def _new_file(prefix: str) -> Path:
     Raises:
         ValueError: ``prefix`` leads out of the output folder.
     """
-    output = Path(folder_paths.get_output_directory()).resolve()
-    wanted = (output / prefix).resolve()
-    if not prefix.strip() or output not in wanted.parents:
-        raise ValueError(
-            f"{prefix!r} leads out of ComfyUI's output folder; give a name such as"
-            " 'upscale_models/mine'"
-        )
+    inside_output(prefix)
     folder, name, counter, *_ = folder_paths.get_save_image_path(
         prefix, folder_paths.get_output_directory()
     )

@@ -15,6 +15,7 @@ NODES = {
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",
+    "SpanPPExport",
     "SpanPPDemoPhoto",
 }
 TEMPLATES = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))

@@ -262,6 +262,32 @@ def test_slim_file_is_written_and_loads_again(comfy: ComfyServer, name: str) -> 
     assert spanpp_core.load(path).scales == (1, 2, 3, 4)
 
 
+def exported(name: str, kind: str = "torchscript", scales: str = "") -> Prompt:
+    settings = {"precision": "float32", "overwrite": False, "scales": scales}
+    link = ["1", 0]
+    export = node("SpanPPExport", model=link, filename=name, format=kind, **settings)
+    return {"1": load(), "2": export}
+
+
+def test_exported_files_are_written_and_run(comfy: ComfyServer) -> None:
+    text = comfy.run(exported("sub/m", scales="1 3"))["outputs"]["2"]["text"][0]
+    assert text.count("of the model") == 2
+    assert [path.name for path in sorted((comfy.base / "output/sub").glob("m*"))] == [
+        "m_x1.torchscript.pt",
+        "m_x3.torchscript.pt",
+    ]
+    program = torch.jit.load(comfy.base / "output/sub/m_x3.torchscript.pt")
+    model = spanpp_core.load(spanpp_core.bundled_model()).at_scale(3)
+    x = torch.rand(1, 3, 9, 7)
+    assert torch.allclose(program(x), model.model(x), atol=1e-5)
+
+
+def test_an_export_can_not_leave_the_output_folder(comfy: ComfyServer) -> None:
+    message = comfy.failure(exported("../outside"))
+    assert "leads out of ComfyUI's output folder" in message
+    assert not list(comfy.base.rglob("*outside*"))
+
+
 @pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", " "])
 def test_no_name_leads_out_of_the_output_folder(comfy: ComfyServer, name: str) -> None:
     before = set(comfy.base.rglob("*outside*"))

@@ -187,7 +187,7 @@ def _io(newer: bool) -> types.SimpleNamespace:
         def __init__(self, *values: Any, ui: Any = None) -> None:
             self.values, self.ui = values, ui
 
-    kinds = ("Int", "Float", "String", "Combo", "Image", "UpscaleModel")
+    kinds = ("Int", "Float", "Boolean", "String", "Combo", "Image", "UpscaleModel")
     widget = NewerInput if newer else Input
     io = types.SimpleNamespace(
         **{kind: types.SimpleNamespace(Input=widget, Output=Output) for kind in kinds},

@@ -19,6 +19,7 @@ NODES = (
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",
+    "SpanPPExport",
     "SpanPPDemoPhoto",
 )
 
@@ -273,3 +274,55 @@ def test_a_slim_file_gives_the_same_pictures(host: Host) -> None:
     again = host.core.load(host.output / "folder" / "slim_00001_.safetensors")
     x = images().movedim(-1, 1)
     assert torch.allclose(again(x), model(x), atol=1e-6)
+
+
+def exported(host: Host, **more: Any) -> str:
+    arguments = {"filename": "e/m", "format": "torchscript", "scales": ""} | more
+    arguments = {"precision": "float32", "overwrite": False} | arguments
+    model = arguments.pop("model", None) or load(host)
+    return host.node("SpanPPExport").execute(model, **arguments).ui["text"][0]
+
+
+def test_exports_land_in_the_output_folder(host: Host) -> None:
+    text = exported(host, scales="2, 3")
+    assert sorted(path.name for path in (host.output / "e").iterdir()) == [
+        "m_x2.torchscript.pt",
+        "m_x3.torchscript.pt",
+    ]
+    assert "m_x3.torchscript.pt: within" in text
+    assert [step[:2] for step in host.progress] == [(1, 2), (2, 2)]
+    with pytest.raises(ValueError, match="exists"):
+        exported(host)
+    exported(host, overwrite=True)
+
+
+def test_an_export_is_of_the_bound_scale_by_default(host: Host) -> None:
+    exported(host, model=load(host).at_scale(3))
+    assert [path.name for path in host.output.glob("e/*")] == ["m_x3.torchscript.pt"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", " ", "."])
+def test_exports_stay_in_the_output_folder(
+    host: Host, name: str, tmp_path: Path
+) -> None:
+    host.output.mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match="leads out of ComfyUI's output folder"):
+        exported(host, filename=name)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"scales": "two"}, "'two' is not a scale"),
+        ({"scales": "2.5"}, "is a fraction"),
+        ({"format": "gguf"}, "choose one of onnx"),
+        ({"format": "safetensors", "scales": "2"}, "every scale"),
+    ],
+)
+def test_what_can_not_be_exported_is_said_at_once(
+    host: Host, more: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        exported(host, **more)
+    assert not host.output.exists()
