@@ -105,7 +105,7 @@ class Onnx(FileFormat):
 
     @override
     def check(self, job: Job) -> None:
-        onnx.grid_of(job.scale, job.settings.size)
+        onnx.grid_of(job.scale)
 
     @override
     def names(self, job: Job) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
-from ..network.scale import EXACT_DENOMINATOR, exact_grid, grid_scale, output_size
+from ..network.scale import EXACT_PHASES, exact_grid, output_size
 from .errors import ExportError
 from .frozen import one_kernel, repeats_last
 from .graph import Graph, described, features
@@ -42,7 +42,7 @@ def build(
     Raises:
         ExportError: The scale has no grid of its own, or one that is too large.
     """
-    grid = grid_of(scale, size)
+    grid = grid_of(scale)
     graph = Graph(dtype)
     made = features(graph, checkpoint, graph.to_dtype("input"))
     pixels = _upsampled(graph, checkpoint, made, scale, grid, size)
@@ -62,22 +62,18 @@ def build(
     )
 
 
-def grid_of(scale: float, size: tuple[int, int] | None) -> Fraction:
+def grid_of(scale: float) -> Fraction:
     """Returns the fraction whose grid a file holds.
 
-    Args:
-        scale: From 1 to 8.
-        size: The only (height, width) of the input, or None for any.
-
     Raises:
-        ExportError: The grid would depend on the size, which is not fixed.
+        ExportError: The scale shares its kernels between positions, which takes more
+            than a convolution and a pixel shuffle.
     """
-    grid = exact_grid(scale) if size is None else grid_scale(scale, *size)
+    grid = exact_grid(scale)
     if grid is None:
         raise ExportError(
-            f"x{scale:g} is no fraction with a denominator up to {EXACT_DENOMINATOR}, so"
-            " its kernels depend on the image: fix the size of the input, or choose"
-            f" x{round(scale * 4) / 4:g}"
+            f"x{scale:g} is no fraction p/q with p up to {EXACT_PHASES}, which a file"
+            f" needs; choose x{round(scale * 4) / 4:g}"
         )
     return grid
 

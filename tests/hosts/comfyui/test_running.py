@@ -262,7 +262,7 @@ def test_slim_file_is_written_and_loads_again(comfy: ComfyServer, name: str) -> 
     assert spanpp_core.load(path).scales == (1, 2, 3, 4)
 
 
-def exported(name: str, kind: str = "torchscript", scales: str = "") -> Prompt:
+def exported(name: str, kind: str = "torchscript", scales: str = "") -> dict[str, Any]:
     settings = {"precision": "float32", "overwrite": False, "scales": scales}
     link = ["1", 0]
     export = node("SpanPPExport", model=link, filename=name, format=kind, **settings)
