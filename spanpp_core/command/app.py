@@ -7,6 +7,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from . import chainner
 from .convert import convert
 from .demo import demo
 from .info import info
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 for command in (upscale, demo, info, convert):
     app.command()(command)
+app.add_typer(chainner.app, name="chainner")
 
 
 def run(arguments: list[str]) -> int:
