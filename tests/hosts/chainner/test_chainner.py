@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,7 @@ from chainner_backend import (
     SOURCE,
     Backend,
     Graph,
-    running_backend,
     sends_progress,
-    spanpp_chainner,
-    throwaway_python,
 )
 from PIL import Image
 
@@ -35,34 +31,6 @@ SET_SCALE = "spanpp:pytorch:set_scale"
 UPSCALE = "spanpp:pytorch:upscale_image"
 STOCK_UPSCALE = "chainner:pytorch:upscale_image"
 MODEL = str(spanpp_core.bundled_model())
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of chaiNNer's into which our command has put the nodes."""
-    python = throwaway_python(tmp_path_factory.mktemp("python") / "venv")
-    done = spanpp_chainner("install", "--python", python)
-    assert done.returncode == 0, done.stderr
-    return python
-
-
-@pytest.fixture(scope="module")
-def backend(
-    python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    folder = tmp_path_factory.mktemp("backend") / "data"
-    with running_backend(python, folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def schemata(backend: Backend) -> dict[str, dict[str, Any]]:
-    return {node["schemaId"]: node for node in backend.get("/nodes")["nodes"]}
-
-
-@pytest.fixture
-def graph(schemata: dict[str, dict[str, Any]]) -> Graph:
-    return Graph(schemata)
 
 
 def picture(mode: str, height: int = 22, width: int = 30) -> np.ndarray:
