@@ -7,16 +7,12 @@ starts the import hook. Nothing else is installed, upgraded or removed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,9 +21,7 @@ from typing import Annotated, Optional
 
 import typer
 
-DISTRIBUTION = "spanpp-chainner"
-NODES_PACKAGE = "spanpp_chainner"
-STARTUP_LINE = f"import {NODES_PACKAGE}._hook as hook; hook.install()\n"
+from .chainner_wheel import DISTRIBUTION, build_wheel, wheel_files
 
 REQUIRED = {
     "torch": (2, 1),
@@ -239,64 +233,6 @@ def uninstall(target: Target) -> None:
     _pip(target, "uninstall", "--yes", DISTRIBUTION)
 
 
-def build_wheel(folder: Path) -> Path:
-    """Writes the distribution that goes into chaiNNer's Python, and returns its path."""
-    wheel = folder / f"{NODES_PACKAGE}-{version('spanpp')}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in wheel_files().items():
-            archive.writestr(name, data)
-    return wheel
-
-
-def wheel_files() -> dict[str, bytes]:
-    """Returns the content of each file of the distribution, by its name in the wheel.
-
-    It is made of the very files this command runs from, so a release, a wheel and a
-    clone of the repository all install themselves.
-    """
-    files = {f"{NODES_PACKAGE}.pth": STARTUP_LINE.encode()}
-    for package, source in (("spanpp_core", _core()), (NODES_PACKAGE, _nodes())):
-        for file in sorted(source.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                name = f"{package}/{file.relative_to(source).as_posix()}"
-                files[name] = file.read_bytes()
-    info = f"{NODES_PACKAGE}-{version('spanpp')}.dist-info"
-    files[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version('spanpp')}\n"
-        "Summary: SpanPP super-resolution nodes for chaiNNer\n"
-    ).encode()
-    files[f"{info}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: spanpp\nRoot-Is-Purelib: true\n"
-        b"Tag: py3-none-any\n"
-    )
-    rows = [f"{name},{_hash(data)},{len(data)}\n" for name, data in files.items()]
-    files[f"{info}/RECORD"] = f"{''.join(rows)}{info}/RECORD,,\n".encode()
-    return files
-
-
-def _core() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
-def _nodes() -> Path:
-    """Returns the folder of the node files: beside the core in a clone, or installed."""
-    in_clone = _core().parent / "nodes" / "chainner"
-    if in_clone.is_dir():
-        return in_clone
-    found = importlib.util.find_spec(NODES_PACKAGE)
-    if found is None or found.origin is None:
-        raise ChainnerError(
-            f"the package {NODES_PACKAGE} is missing from this installation of spanpp:"
-            " install spanpp again"
-        )
-    return Path(found.origin).parent
-
-
-def _hash(data: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
-    return "sha256=" + digest.rstrip(b"=").decode()
-
-
 def _numbers(release: str) -> tuple[int, ...]:
     """The numbers a version starts with: (2, 7, 0) for "2.7.0+cu128"."""
     found = re.match(r"\d+(\.\d+)*", release)
@@ -304,7 +240,7 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def _pip(target: Target, *arguments: str) -> None:
-    options = ("--disable-pip-version-check", "--no-input")
+    options = ("--isolated", "--disable-pip-version-check", "--no-input")
     done = _run(target.python, "-I", "-m", "pip", *options, *arguments)
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

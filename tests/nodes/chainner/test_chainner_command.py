@@ -17,6 +17,7 @@ pytest.importorskip("typer", reason="the command needs: pip install 'spanpp[cli]
 from spanpp_core.command import app as command
 from spanpp_core.command import chainner
 from spanpp_core.command.chainner import ChainnerError, Target
+from spanpp_core.command.chainner_wheel import build_wheel
 
 GOOD = {"torch": "2.7.0+cu128", "spandrel": "0.4.1", "safetensors": "0.4.0"}
 GOOD["numpy"] = "1.24.4"
@@ -117,7 +118,7 @@ def test_a_python_that_is_none_is_one_line(tmp_path: Path, capsys, name: str):
 
 
 def test_wheel_holds_core_nodes_and_startup_line_and_nothing_else(tmp_path: Path):
-    wheel = chainner.build_wheel(tmp_path)
+    wheel = build_wheel(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     info = f"spanpp_chainner-{version('spanpp')}.dist-info"
