@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +140,14 @@ class Backend:
                 return  # the backend was shut down
 
         threading.Thread(target=collect, daemon=True).start()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits for what the backend tells: events may come after the answer."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "waited two minutes for nothing"
+        time.sleep(0.05)
 
 
 class Graph:

@@ -17,6 +17,7 @@ from chainner_backend import (
     Backend,
     Graph,
     sends_progress,
+    wait_for,
 )
 from PIL import Image
 
@@ -143,11 +144,16 @@ def test_tiles_do_not_show(
     _, node = upscaling(graph, tmp_path, pixels, scale, i2=-3, i3=20, i5="native")
     assert backend.run(graph) == {"type": "success"}
     assert_same(written(tmp_path), by_core(pixels, scale))
-    told = [e for e in backend.told("node-progress") if e["nodeId"] == node]
-    progress = [event["progress"] for event in told]
     if sends_progress():
+        wait_for(lambda: 1 in progress_of(backend, node))
+        progress = progress_of(backend, node)
         assert any(0 < p < 1 for p in progress), f"no progress by tile: {progress}"
-    assert progress == sorted(progress)
+        assert progress == sorted(progress)
+
+
+def progress_of(backend: Backend, node: str) -> list[float]:
+    told = [e for e in backend.told("node-progress") if e["nodeId"] == node]
+    return [event["progress"] for event in told]
 
 
 @pytest.mark.parametrize("separate_alpha", [0, 1])
@@ -198,6 +204,7 @@ def test_types_of_what_ran_match_what_the_editor_inferred(
 ):
     upscaling(graph, tmp_path, picture("RGB"), 2.5)
     assert backend.run(graph) == {"type": "success"}
+    wait_for(lambda: len(backend.told("node-broadcast")) >= 4)  # all but Save Image
     types = {e["nodeId"]: e["types"] for e in backend.told("node-broadcast")}
     by_schema = {n["schemaId"]: types.get(n["id"]) for n in graph.nodes}
     assert by_schema[SET_SCALE]["0"] is None
@@ -278,13 +285,6 @@ def test_abort_is_at_once(backend: Backend, graph: Graph, tmp_path: Path):
     assert not run.is_alive()
     assert time.monotonic() - started < 15
     assert not (tmp_path / "out.png").exists()
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "waited two minutes for nothing"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("weight_format", ["pth", "safetensors"])

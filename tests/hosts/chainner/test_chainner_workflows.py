@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chainner_backend import MISSING, PYTHON, SOURCE, Backend, Graph
+from chainner_backend import MISSING, PYTHON, SOURCE, Backend, Graph, wait_for
 from PIL import Image
 
 import spanpp_core
@@ -54,6 +54,7 @@ def test_three_scales(backend: Backend, schemata: Schemata, tmp_path: Path):
     graph = Graph.open(WORKFLOWS / "three_scales.chn", schemata, given)
     assert backend.run(graph) == {"type": "success"}
     upscaled = [n["id"] for n in graph.nodes if n["schemaId"].endswith("upscale_image")]
+    wait_for(lambda: len(backend.told("node-broadcast")) >= len(graph.nodes))
     shown = {e["nodeId"]: e["types"]["0"] for e in backend.told("node-broadcast")}
     widths = sorted(shown[node]["fields"]["width"] for node in upscaled)
     assert widths == [39, 52, 104]
