@@ -12,6 +12,11 @@ def dtype_for(settings: PyTorchSettings) -> torch.dtype:
     return torch.float16 if settings.use_fp16 else torch.float32
 
 
+def memory_limit(settings: PyTorchSettings) -> int | None:
+    """Returns chaiNNer's *Memory Budget Limit* in bytes, or None if there is none."""
+    return settings.budget_limit * 2**30 or None
+
+
 def tile_edge(tile_size: TileSize, image: np.ndarray) -> int | None:
     """Returns the edge of the tiles in pixels, or None to let the core choose.
 

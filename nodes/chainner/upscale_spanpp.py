@@ -22,7 +22,7 @@ import spanpp_core
 from spanpp_core import SpanPPDescriptor, Target
 
 from ._any_channels import upscale_any_channels
-from ._device import dtype_for, tile_edge
+from ._device import dtype_for, memory_limit, tile_edge
 from ._types import SpanPPModelInput
 
 
@@ -47,8 +47,8 @@ class SpanPPFractionalScale(Enum):
         .with_docs(
             "Large images are upscaled in tiles, so that they fit into memory. The"
             " result is the same at every tile size.",
-            "*Auto (estimate)* chooses the size from the free memory. Choose a smaller"
-            " one if you run out of memory.",
+            "*Auto (estimate)* chooses the size from the free memory and chaiNNer's"
+            " *Memory Budget Limit*. Choose a smaller one if you run out of memory.",
             hint=True,
         ),
         if_enum_group(2, CUSTOM)(
@@ -141,6 +141,7 @@ def upscale_spanpp_node(
             method=fractional_scale.value,
             tile=tile_edge(chosen, part),
             on_progress=report,
+            memory=memory_limit(settings),
         )
         return tensor2np(result, change_range=False, imtype=np.float32)
 
