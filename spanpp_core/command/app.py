@@ -7,6 +7,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from . import chainner
 from .convert import convert
 from .demo import demo
 from .export import export
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for command in (upscale, demo, info, convert, export):
     app.command()(command)
+app.add_typer(chainner.app, name="chainner")
 
 
 def run(arguments: list[str]) -> int:

@@ -51,10 +51,19 @@ def free_memory(device: torch.device) -> int:
 
 
 def pixels_that_fit(
-    hyper: Hyperparameters, scale: float, dtype: torch.dtype, device: torch.device
+    hyper: Hyperparameters,
+    scale: float,
+    dtype: torch.dtype,
+    device: torch.device,
+    memory: int | None = None,
 ) -> int:
-    """Returns how many input pixels may be read at once on a device."""
+    """Returns how many input pixels may be read at once on a device.
+
+    In ``memory`` bytes, if given, but never in more than a share of what is free.
+    """
     budget = SHARE_OF_FREE * free_memory(device)
+    if memory is not None:
+        budget = min(budget, memory)
     fit = int(budget / bytes_per_pixel(hyper, scale, dtype))
     return min(fit, CPU_TILE_PIXELS) if device.type == "cpu" else fit
 

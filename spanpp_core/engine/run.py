@@ -35,6 +35,7 @@ def upscale(
     on_progress: Progress | None = None,
     *,
     out: Tensor | None = None,
+    memory: int | None = None,
 ) -> Tensor:
     """Upscales images by the model's bound scale, exactly and within memory.
 
@@ -51,6 +52,8 @@ def upscale(
             the memory that is free.
         on_progress: Called after each batch of tiles, see `Progress`.
         out: Where to write, (N, C, round(H*s), round(W*s)) of any strides and device.
+        memory: Bytes that the work may take beside weights, input and output, if that
+            is less than what is free; tiles that are asked for are not made smaller.
 
     Returns:
         ``out``, or a new tensor like it in the dtype and on the device of ``image``.
@@ -77,10 +80,10 @@ def upscale(
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
     fit = pixels_that_fit(
-        model.model.hyper, float(plan.scale), model.dtype, model.device
+        model.model.hyper, float(plan.scale), model.dtype, model.device, memory
     )
     if tile is None:
-        tile = auto_tile(model)
+        tile = auto_tile(model, memory)
     tiles = list(plan.tiles(tile))
     jobs: deque[_Job] = deque()
     with torch.no_grad():
@@ -90,10 +93,12 @@ def upscale(
     return out
 
 
-def auto_tile(model: SpanPPDescriptor) -> int:
+def auto_tile(model: SpanPPDescriptor, memory: int | None = None) -> int:
     """Returns the edge of the tiles that `upscale` chooses now, in input pixels."""
     network = model.model
-    fit = pixels_that_fit(network.hyper, network.scale, model.dtype, model.device)
+    fit = pixels_that_fit(
+        network.hyper, network.scale, model.dtype, model.device, memory
+    )
     return max(SMALLEST_TILE, math.isqrt(fit) - 2 * network.halo)
 
 

@@ -109,6 +109,7 @@ def upscale_to(
     tile: int | None = None,
     on_progress: Progress | None = None,
     out: Tensor | None = None,
+    memory: int | None = None,
 ) -> Tensor:
     """Upscales images to a size, by one run of the network and at most one resize.
 
@@ -120,6 +121,7 @@ def upscale_to(
         tile: As for `upscale`.
         on_progress: As for `upscale`, over all images.
         out: Where to write, (N, C, target.height, target.width), as for `upscale`.
+        memory: As for `upscale`.
 
     Returns:
         ``out``, or a new tensor like it in the dtype and on the device of ``image``.
@@ -141,12 +143,12 @@ def upscale_to(
     channels = channels if model.input_channels == 3 else 3
     size = (target.height, target.width)
     if output_size(height, width, view.scale) == size:
-        return upscale(view, image, tile, on_progress, out=out)
+        return upscale(view, image, tile, on_progress, out=out, memory=memory)
     if out is None:
         out = image.new_empty(n, channels, *size)
     for i in range(n):  # one at a time: the larger image is not what was asked for
         report = None if on_progress is None else _part(on_progress, i, n)
-        larger = upscale(view, image[i : i + 1], tile, report)
+        larger = upscale(view, image[i : i + 1], tile, report, memory=memory)
         out[i].copy_(resize(larger, size)[0])
     return out
 

@@ -62,3 +62,26 @@ def test_little_memory_means_small_tiles(model, monkeypatch):
     result = spanpp_core.upscale(model, image)
     assert max(seen) <= 10_000
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 1.5])
+def test_a_limit_on_memory_is_kept_to(model, monkeypatch, scale):
+    view = model.at_scale(scale)
+    image = torch.rand(1, 3, 150, 150)
+    target = spanpp_core.Target.by_factor(150, 150, scale)
+    expected = spanpp_core.upscale_to(view, image, target)
+    seen = []
+    region = SpanPP.region
+
+    def watched(self, x, grid, window):
+        seen.append((x.shape[0] * x.shape[2] * x.shape[3], self.scale))
+        return region(self, x, grid, window)
+
+    monkeypatch.setattr(SpanPP, "region", watched)
+    limit = 90**2 * memory.bytes_per_pixel(model.model.hyper, 2, torch.float32)
+    result = spanpp_core.upscale_to(view, image, target, memory=limit)
+    assert len(seen) > 1
+    for pixels, at in seen:
+        each = memory.bytes_per_pixel(model.model.hyper, at, torch.float32)
+        assert pixels * each <= limit
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)

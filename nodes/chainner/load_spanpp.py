@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from api import NodeContext
+from nodes.properties.inputs import PthFileInput
+from nodes.properties.outputs import DirectoryOutput, FileNameOutput
+from nodes.utils.utils import split_file_path
+from packages.chaiNNer_pytorch.pytorch import io_group
+from packages.chaiNNer_pytorch.settings import get_settings
+
+import spanpp_core
+from spanpp_core import SpanPPDescriptor
+
+from ._device import dtype_for
+from ._types import SpanPPModelOutput
+
+
+@io_group.register(
+    schema_id="spanpp:pytorch:load_model",
+    name="Load SpanPP",
+    description=[
+        "Load a SpanPP model: one file that upscales by any scale from 1x to 8x.",
+        "The model starts at 2x, or at its largest scale if it was not trained on 2x."
+        " Use *Set Scale (SpanPP)* to choose another.",
+        "Every kind of SpanPP checkpoint is read, training checkpoints included. If a"
+        " file cannot be used, the error says what was found in it.",
+    ],
+    icon="PyTorch",
+    inputs=[PthFileInput().with_id(0)],
+    outputs=[
+        SpanPPModelOutput(
+            'PyTorchModel { outputChannels: 3, arch: "SpanPP", subType: "SR" }'
+        ).with_id(0),
+        DirectoryOutput("Directory", of_input=0).with_id(2),
+        FileNameOutput("Name", of_input=0).with_id(1),
+    ],
+    node_context=True,
+    see_also=[
+        "spanpp:pytorch:set_scale",
+        "spanpp:pytorch:upscale_image",
+        "chainner:pytorch:load_model",
+    ],
+    side_effects=True,
+)
+def load_spanpp_node(
+    context: NodeContext, path: Path
+) -> tuple[SpanPPDescriptor, Path, str]:
+    settings = get_settings(context)
+    model = spanpp_core.load(path, device=settings.device, dtype=dtype_for(settings))
+    directory, name, _ = split_file_path(path)
+    return model, directory, name

@@ -1,0 +1,256 @@
+"""``spanpp chainner``: put the SpanPP nodes into chaiNNer, look, and take them out.
+
+chaiNNer has no plug-in mechanism, but it runs on a Python of its own. What is installed
+there is one pip distribution: the core, the nodes, and a ``.pth`` file whose only line
+starts the import hook. Nothing else is installed, upgraded or removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .chainner_wheel import DISTRIBUTION, build_wheel, wheel_files
+
+REQUIRED = {
+    "torch": (2, 1),
+    "spandrel": (0, 4, 1),
+    "safetensors": (0, 4),
+    "numpy": (1, 24),
+}
+"""What the core imports and since when; chaiNNer's dependency manager brings it all."""
+
+PROBE = f"""
+import json, sys
+from importlib.metadata import distributions
+names = {(*REQUIRED, "spanpp", DISTRIBUTION)!r}
+found = {{}}
+for d in distributions():
+    name = (d.metadata["Name"] or "").lower().replace("_", "-")
+    if name in names:
+        found[name] = d.version
+print(json.dumps({{"python": list(sys.version_info[:3]), "versions": found}}))
+"""
+
+
+class ChainnerError(ValueError):
+    """Something stands in the way; the message says what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """chaiNNer's Python."""
+
+    python: Path
+    release: tuple[int, ...]
+    versions: dict[str, str]
+    """Version of each distribution that matters here, of those installed."""
+
+    @property
+    def installed(self) -> str | None:
+        """The version of our nodes, if they are installed."""
+        return self.versions.get(DISTRIBUTION)
+
+
+app = typer.Typer(help="Put the SpanPP nodes into chaiNNer, or take them out.")
+
+Python = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--python", help="chaiNNer's Python, if it is not found."),
+]
+App = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--path", help="The folder of a portable chaiNNer."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and stop.")
+]
+
+
+@app.command("install")
+def install_command(
+    python: Python = None, path: App = None, dry_run: DryRun = False
+) -> None:
+    """Install the SpanPP nodes into chaiNNer's Python."""
+    target = inspect(python or find_python(path))
+    check(target)
+    size = sum(len(data) for data in wheel_files().values()) / 2**20
+    print(f"chaiNNer's Python: {target.python}")
+    for name in REQUIRED:
+        print(f"  {name} {target.versions[name]} stays as it is")
+    if dry_run:
+        print(f"would install {DISTRIBUTION} {version('spanpp')} ({size:.1f} MiB)")
+        return
+    install(target)
+    print(f"installed {DISTRIBUTION} {version('spanpp')} ({size:.1f} MiB)")
+    print("restart chaiNNer: the nodes are under PyTorch, with SpanPP in their names")
+
+
+@app.command("status")
+def status_command(python: Python = None, path: App = None) -> None:
+    """Show whether the SpanPP nodes are in chaiNNer's Python."""
+    target = inspect(python or find_python(path))
+    print(f"chaiNNer's Python: {target.python}")
+    for name in (*REQUIRED, DISTRIBUTION):
+        print(f"  {name} {target.versions.get(name, 'not installed')}")
+
+
+@app.command("uninstall")
+def uninstall_command(
+    python: Python = None, path: App = None, dry_run: DryRun = False
+) -> None:
+    """Remove the SpanPP nodes from chaiNNer's Python."""
+    target = inspect(python or find_python(path))
+    print(f"chaiNNer's Python: {target.python}")
+    if target.installed is None:
+        print(f"{DISTRIBUTION} is not installed; nothing to do")
+    elif dry_run:
+        print(f"would remove {DISTRIBUTION} {target.installed}")
+    else:
+        uninstall(target)
+        print(f"removed {DISTRIBUTION} {target.installed}")
+
+
+def find_python(app: Path | None) -> Path:
+    """Returns the Python that chaiNNer runs its backend on.
+
+    Args:
+        app: The folder of a portable chaiNNer, or of its data; the usual folders of
+            this system when None.
+
+    Raises:
+        ChainnerError: No Python was found; the message lists where it was looked for.
+    """
+    candidates = list(_pythons_of(app or _data_folder()))
+    for python in candidates:
+        if python.is_file():
+            return python
+    places = ", ".join(map(str, candidates))
+    raise ChainnerError(
+        f"chaiNNer's Python was not found (looked at {places}): start chaiNNer once so"
+        " that it sets up its Python, or name it with --python"
+    )
+
+
+def _data_folder() -> Path:
+    """Returns the folder in which an installed chaiNNer keeps its data."""
+    home = Path.home()
+    if sys.platform == "win32":
+        data = os.environ.get("APPDATA") or home / "AppData" / "Roaming"
+    elif sys.platform == "darwin":
+        data = home / "Library" / "Application Support"
+    else:
+        data = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
+    return Path(data) / "chaiNNer"
+
+
+def _pythons_of(folder: Path) -> Iterator[Path]:
+    """Yields the Pythons a chaiNNer with this data folder may use, likeliest first."""
+    try:
+        settings = json.loads((folder / "settings.json").read_text("utf-8"))
+        if settings["useSystemPython"] and settings["systemPythonLocation"]:
+            yield Path(settings["systemPythonLocation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # no settings yet, or none that choose a Python: the built-in one it is
+    builtin = folder / "python" / "python"
+    yield builtin / "python.exe"
+    yield builtin / "bin" / "python3.11"
+
+
+def inspect(python: Path) -> Target:
+    """Asks a Python for its version and for the packages that matter here.
+
+    Raises:
+        ChainnerError: It is no Python, or can not be started.
+    """
+    try:
+        found = json.loads(_run(python, "-I", "-c", PROBE).stdout)
+        return Target(python, tuple(found["python"]), found["versions"])
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ChainnerError):
+            raise
+        raise ChainnerError(f"{python} does not answer as Python does") from error
+
+
+def check(target: Target) -> None:
+    """Makes sure that SpanPP can run on chaiNNer's Python.
+
+    Raises:
+        ChainnerError: A package is missing or too old, or SpanPP came another way.
+    """
+    if target.release < (3, 10):
+        release = ".".join(map(str, target.release))
+        raise ChainnerError(
+            f"{target.python} is Python {release}; SpanPP needs 3.10 or newer"
+        )
+    for name, least in REQUIRED.items():
+        found = target.versions.get(name)
+        if found is None or _numbers(found) < least:
+            raise ChainnerError(
+                f"{name} {found or 'not found'} in chaiNNer's Python ({target.python});"
+                f" SpanPP needs {'.'.join(map(str, least))} or newer: install or update"
+                " PyTorch in chaiNNer's dependency manager, then run this again"
+            )
+    if "spanpp" in target.versions:
+        raise ChainnerError(
+            f"the command-line package spanpp is installed in {target.python}: remove it"
+            f' there first ("{target.python}" -m pip uninstall spanpp)'
+        )
+
+
+def install(target: Target) -> None:
+    """Installs the core, the nodes and the hook; nothing else changes.
+
+    Raises:
+        ChainnerError: pip failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        build_wheel(Path(folder))
+        _pip(
+            target,
+            *("install", "--no-deps", "--no-index", "--force-reinstall"),
+            *("--find-links", folder, DISTRIBUTION),
+        )
+
+
+def uninstall(target: Target) -> None:
+    """Removes what `install` put, and only that.
+
+    Raises:
+        ChainnerError: pip failed.
+    """
+    _pip(target, "uninstall", "--yes", DISTRIBUTION)
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    """The numbers a version starts with: (2, 7, 0) for "2.7.0+cu128"."""
+    found = re.match(r"\d+(\.\d+)*", release)
+    return tuple(map(int, found.group().split("."))) if found else ()
+
+
+def _pip(target: Target, *arguments: str) -> None:
+    options = ("--isolated", "--disable-pip-version-check", "--no-input")
+    done = _run(target.python, "-I", "-m", "pip", *options, *arguments)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise ChainnerError(f"pip failed in {target.python}: {' '.join(last)}")
+
+
+def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - the Python the user named or chaiNNer's
+            [str(python), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise ChainnerError(f"{python} can not be started: {error.strerror}") from error

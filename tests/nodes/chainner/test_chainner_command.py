@@ -1,0 +1,139 @@
+"""What ``spanpp chainner`` finds, refuses and installs, without a chaiNNer."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer", reason="the command needs: pip install 'spanpp[cli]'")
+
+from spanpp_core.command import app as command
+from spanpp_core.command import chainner
+from spanpp_core.command.chainner import ChainnerError, Target
+from spanpp_core.command.chainner_wheel import build_wheel
+
+GOOD = {"torch": "2.7.0+cu128", "spandrel": "0.4.1", "safetensors": "0.4.0"}
+GOOD["numpy"] = "1.24.4"
+
+
+def target(**versions: str | None) -> Target:
+    found = {name: v for name, v in {**GOOD, **versions}.items() if v is not None}
+    return Target(Path("python"), (3, 11, 5), found)
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "inside"),
+    [
+        ("win32", "APPDATA", "python/python/python.exe"),
+        ("linux", "XDG_CONFIG_HOME", "python/python/bin/python3.11"),
+    ],
+)
+def test_finds_the_python_of_an_installed_chainner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform, variable, inside
+):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv(variable, str(tmp_path))
+    python = tmp_path / "chaiNNer" / inside
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert chainner.find_python(None) == python
+
+
+def test_finds_the_python_of_chainner_on_a_mac(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    data = tmp_path / "Library" / "Application Support" / "chaiNNer"
+    python = data / "python" / "python" / "bin" / "python3.11"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert chainner.find_python(None) == python
+
+
+def test_finds_the_python_of_a_portable_chainner(tmp_path: Path):
+    python = tmp_path / "python" / "python" / "python.exe"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert chainner.find_python(tmp_path) == python
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_obeys_the_python_chosen_in_chainner(tmp_path: Path, chosen: bool):
+    builtin = tmp_path / "python" / "python" / "bin" / "python3.11"
+    builtin.parent.mkdir(parents=True)
+    builtin.touch()
+    own = tmp_path / "own"
+    own.touch()
+    settings = {"useSystemPython": chosen, "systemPythonLocation": str(own)}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    assert chainner.find_python(tmp_path) == (own if chosen else builtin)
+
+
+def test_says_where_it_looked(tmp_path: Path):
+    with pytest.raises(ChainnerError, match="start chaiNNer once") as error:
+        chainner.find_python(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("versions", "says"),
+    [
+        ({"torch": None}, "torch not found .*dependency manager"),
+        ({"spandrel": "0.3.4"}, "spandrel 0.3.4 .*needs 0.4.1 or newer"),
+        ({"torch": "2.0.1+cu118"}, r"torch 2.0.1\+cu118 .*needs 2.1 or newer"),
+        ({"spanpp": "0.1.0"}, "pip uninstall spanpp"),
+    ],
+)
+def test_refuses_a_python_that_can_not_run_it(versions, says):
+    with pytest.raises(ChainnerError, match=says):
+        chainner.check(target(**versions))
+
+
+def test_takes_what_chainner_pins():
+    chainner.check(target())
+
+
+def test_refuses_an_old_python():
+    with pytest.raises(ChainnerError, match=r"3\.9\.1; SpanPP needs 3\.10"):
+        chainner.check(Target(Path("python"), (3, 9, 1), GOOD))
+
+
+@pytest.mark.parametrize("name", ["missing", "directory"])
+def test_a_python_that_is_none_is_one_line(tmp_path: Path, capsys, name: str):
+    if name == "directory":
+        (tmp_path / name).mkdir()
+    status = command.run(["chainner", "status", "--python", str(tmp_path / name)])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.startswith("spanpp: ")
+    assert error.count("\n") == 1
+
+
+def test_wheel_holds_core_nodes_and_startup_line_and_nothing_else(tmp_path: Path):
+    wheel = build_wheel(tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    info = f"spanpp_chainner-{version('spanpp')}.dist-info"
+    tops = {name.split("/")[0] for name in files}
+    assert tops == {"spanpp_core", "spanpp_chainner", "spanpp_chainner.pth", info}
+    assert not [name for name in files if "__pycache__" in name]
+    for needed in ("spanpp_chainner/_hook.py", "spanpp_core/__init__.py"):
+        assert needed in files
+    line = files["spanpp_chainner.pth"].decode()
+    assert line.startswith("import "), "Python only runs lines that start with import"
+    assert line.count("\n") == 1
+    rows = [row.split(",") for row in files[f"{info}/RECORD"].decode().splitlines()]
+    assert sorted(row[0] for row in rows) == sorted(files)
+    for name, digest, size in rows:
+        if digest:
+            expected = base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest())
+            assert digest == "sha256=" + expected.decode().rstrip("=")
+            assert int(size) == len(files[name])
