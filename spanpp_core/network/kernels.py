@@ -117,7 +117,7 @@ class CachedIGConv(IGConv):
             yield replace(group, weight=weight)
 
     def _kernel_bytes(self, scale: Fraction, dtype: torch.dtype) -> int:
-        return 3 * phase_count(scale) ** 2 * len(self.freq) * dtype.itemsize
+        return 3 * phase_count(scale) ** 2 * self.freq.shape[0] * dtype.itemsize
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and pickles are of the weights; what was made of them is made again.
