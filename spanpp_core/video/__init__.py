@@ -1,0 +1,12 @@
+"""Videos, through PyAV: decoded, upscaled and encoded frame by frame.
+
+As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
+`segments` -> `remux`.
+"""
+
+from .encoder import CODECS, WRITABLE
+from .pyav import VideoError
+from .run import Summary, upscale_video
+from .source import READABLE
+
+__all__ = ["CODECS", "READABLE", "WRITABLE", "Summary", "VideoError", "upscale_video"]
