@@ -121,11 +121,15 @@ class Format:
 
     def tag(self, given: Any, clip: Clip) -> None:
         """Says which colours the numbers mean, in a context or in a frame."""
-        full = self.encoding.full_range
-        given.color_range = FULL_RANGE if full else LIMITED_RANGE
-        given.colorspace = self.encoding.matrix
-        given.color_primaries = clip.primaries
-        given.color_trc = clip.transfer
+        tags = {
+            "color_range": FULL_RANGE if self.encoding.full_range else LIMITED_RANGE,
+            "colorspace": self.encoding.matrix,
+            "color_primaries": clip.primaries,
+            "color_trc": clip.transfer,
+        }
+        for name, value in tags.items():
+            if hasattr(given, name):  # frames have the last two since PyAV 17
+                setattr(given, name, value)
 
 
 class Encoder:
