@@ -6,7 +6,15 @@ As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
 
 from .encoder import CODECS, WRITABLE
 from .pyav import VideoError
-from .run import Summary, upscale_video
+from .run import Summary, fingerprint, upscale_video
 from .source import READABLE
 
-__all__ = ["CODECS", "READABLE", "WRITABLE", "Summary", "VideoError", "upscale_video"]
+__all__ = [
+    "CODECS",
+    "READABLE",
+    "WRITABLE",
+    "Summary",
+    "VideoError",
+    "fingerprint",
+    "upscale_video",
+]

@@ -83,10 +83,9 @@ def upscale_video(
     view = model.at_scale(target.scale(model.scales, method))
     form = Format.of(clip, target.height, target.width, codec, crf, result)
     settings = {
-        "source": [str(source.resolve()), *_identity(source)],
-        "model": _digest(model),
+        "source and model": fingerprint(model, source),
         "target": [target.height, target.width, target.factor],
-        "run": [method, tile, str(model.dtype), str(model.device), segment],
+        "run": [method, tile, segment],
         "codec": [form.codec, dict(form.options)],
         "av": pyav().__version__,
     }
@@ -165,15 +164,13 @@ class _Run:
         yield from encoder.finish()
 
 
-def _identity(source: Path) -> list[int]:
-    """What changes when a file does."""
+def fingerprint(model: SpanPPDescriptor, source: Path) -> str:
+    """Names a source and the weights, dtype and device that it is to be upscaled with."""
     status = source.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _digest(model: SpanPPDescriptor) -> str:
-    """A fingerprint of the weights."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(
+        f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
+        f" {model.dtype} {model.device}".encode()
+    )
     for name, weight in sorted(model.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
