@@ -51,7 +51,8 @@ class Workshop:
         """
         note = self.folder / _SETTINGS
         if self.folder.exists():
-            if not note.exists() and any(self.folder.iterdir()):
+            names = {path.name for path in self.folder.iterdir()}
+            if not names <= {f"{_SETTINGS}.partial"} and _SETTINGS not in names:
                 raise VideoError(
                     f"{self.folder} is in the way and not ours; remove it or choose"
                     " another name"

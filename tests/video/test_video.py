@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import BT709, Contents, contents, write_clip, write_sound
+from clips import BT709, LIMITED, Contents, contents, write_clip, write_sound
 from safetensors.torch import save_file
 from tiny import training_network
 
@@ -52,7 +52,7 @@ def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
 @pytest.mark.parametrize("segment", [3, 120])
 def test_all_is_kept_but_the_size(tmp_path, model, suffix, times, segment):
     tags = {"color_primaries": BT709, "color_trc": BT709, "colorspace": BT709}
-    tags |= {"color_range": 1, "sample_aspect_ratio": Fraction(4, 3)}
+    tags |= {"color_range": LIMITED, "sample_aspect_ratio": Fraction(4, 3)}
     source = write_clip(tmp_path / f"in{suffix}", times=times, tags=tags)
     before = contents(source)
     after = upscaled(model, source, suffix=suffix, segment=segment)
