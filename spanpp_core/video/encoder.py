@@ -31,12 +31,15 @@ class Codec:
     crf: int | None
     """Constant quality, lower is better; None for an encoder that has no such scale."""
     options: Mapping[str, str]
+    least_width: int = 2
+    """Columns that it takes at least, in pixels."""
 
 
 CODECS = {
     # its macroblock tree makes other bytes of the same frames at every run
     "libx264": Codec(17, {"preset": "medium", "x264-params": "mbtree=0"}),
-    "libx265": Codec(18, {"preset": "medium", "x265-params": "log-level=error"}),
+    # it writes beyond its own memory when a video is narrower than its largest block
+    "libx265": Codec(18, {"preset": "medium", "x265-params": "log-level=error"}, 64),
     "libvpx-vp9": Codec(18, {"b": "0", "row-mt": "1", "cpu-used": "2"}),
     "libsvtav1": Codec(20, {"preset": "6"}),
     "prores_ks": Codec(None, {"profile": "3"}),
@@ -104,6 +107,11 @@ class Format:
         width -= width % 2 if halved[1] else 0
         if not height or not width:
             raise VideoError(f"{to}: a video of this kind is at least 2x2 pixels")
+        if width < CODECS[codec].least_width:
+            raise VideoError(
+                f"{to}: {width} pixels are too narrow for {codec}, which takes"
+                f" {CODECS[codec].least_width} or more; take another --codec"
+            )
         encoding = replace(clip.encoding, bits=bits)
         return Format(codec, options, height, width, name, halved, encoding)
 

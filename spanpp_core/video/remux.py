@@ -76,11 +76,12 @@ def remux(
 def _written(path: Path, source: Any) -> Generator[Any]:
     """Opens a container to write, with the source's title and chapters."""
     av = pyav()
+    options = {"fflags": "+bitexact"}  # no random identifiers
     if path.suffix.lower() in (".mp4", ".m4v", ".mov"):
-        options = {"movflags": "+faststart"}
+        options["movflags"] = "+faststart"
     else:
         # sound may start before zero; moving everything along would change all times
-        options = {"avoid_negative_ts": "disabled"}
+        options["avoid_negative_ts"] = "disabled"
     try:
         with av.open(str(path), "w", options=options) as made:
             made.metadata.update(_kept(source.metadata))

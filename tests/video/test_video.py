@@ -173,10 +173,11 @@ def stop_at(frame: int):
     return report
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("frame", [1, 4, 7, 10])
-def test_resumed_is_equal_to_uninterrupted(tmp_path, model, frame):
+def test_resumed_is_equal_to_uninterrupted(tmp_path, model, frame, suffix):
     source = write_clip(tmp_path / "in.mp4", times=UNEVEN)
-    whole, resumed = tmp_path / "whole.mp4", tmp_path / "resumed.mp4"
+    whole, resumed = tmp_path / f"whole{suffix}", tmp_path / f"resumed{suffix}"
     upscale_video(model, source, whole, twice, segment=3)
     with pytest.raises(Killed):
         upscale_video(
@@ -189,7 +190,7 @@ def test_resumed_is_equal_to_uninterrupted(tmp_path, model, frame):
     assert resumed.read_bytes() == whole.read_bytes()
     assert {p.name for p in tmp_path.iterdir()} == {
         source.name,
-        "whole.mp4",
+        whole.name,
         resumed.name,
     }
 
@@ -224,7 +225,7 @@ app.run(["upscale", {str(source)!r}, "-o", {str(result)!r}, "-m", {str(weights)!
 
 
 @pytest.mark.parametrize(
-    "change", [{"crf": 30}, {"codec": "libx265"}, {"tile": 16}, {"method": "native"}]
+    "change", [{"crf": 30}, {"codec": "ffv1"}, {"tile": 16}, {"method": "native"}]
 )
 def test_other_settings_begin_anew(tmp_path, model, change):
     source = write_clip(tmp_path / "in.mp4")
@@ -332,6 +333,7 @@ def cut_off(path: Path, keep: float) -> Path:
         ("sound.mkv", [], "has no video that can be decoded"),
         ("in.mkv", ["--codec", "h264"], "codec h264 is not one of libx264"),
         ("in.mkv", ["--codec", "ffv1", "--crf", "3"], "leave --crf out"),
+        ("in.mkv", ["--codec", "libx265"], "48 pixels are too narrow for libx265"),
         ("in.mkv", ["--scale", "9"], "--scale 9"),
         ("in.mkv", ["-o", "out.png"], "can write .mp4, .m4v"),
         ("in.mkv", ["-o", "in.mkv", "--overwrite"], "would replace itself"),
