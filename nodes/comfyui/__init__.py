@@ -17,6 +17,7 @@ from .model_info import SpanPPModelInfo
 from .save_slim import SpanPPSaveSlim
 from .set_scale import SpanPPSetScale
 from .upscale import SpanPPUpscale
+from .upscale_video import SpanPPUpscaleVideo
 
 
 class SpanPPExtension(ComfyExtension):
@@ -28,6 +29,7 @@ class SpanPPExtension(ComfyExtension):
             SpanPPLoadModel,
             SpanPPSetScale,
             SpanPPUpscale,
+            SpanPPUpscaleVideo,
             SpanPPCompare,
             SpanPPModelInfo,
             SpanPPSaveSlim,

@@ -78,6 +78,21 @@ def show_text(node: type[Any], text: str) -> None:
     PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
 
 
+class FrameProgress:
+    """Progress of a video: the bar, and the user's wish to stop.
+
+    Pass it as ``on_progress``; it raises when the user has pressed stop.
+    """
+
+    def __init__(self) -> None:
+        self._bar = comfy.utils.ProgressBar(1)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Says that ``done`` of ``total`` frames are finished."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._bar.update_absolute(done, total, None)
+
+
 class TileProgress:
     """Progress of a run: the bar, a live preview, and the user's wish to stop.
 

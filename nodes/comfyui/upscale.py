@@ -157,7 +157,7 @@ class SpanPPUpscale(io.ComfyNode):
         option, values = chosen("size", size, flat, _size_options())
         target = _target(option, values, spanpp, height, width)
         view = spanpp.at_scale(target.scale(spanpp.scales, method))
-        dtype = _dtype(precision, load_device(view))
+        dtype = chosen_dtype(precision, load_device(view))
         bring_to_device(view, working_memory(view, height, width, dtype=dtype))
         cast = view.with_dtype(dtype)
         edge = min(tile or auto_tile(cast), max(height, width))
@@ -265,7 +265,7 @@ def _target(
     return Target.by_factor(height, width, float(factor))
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
+def chosen_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Returns the dtype to run in on a device."""
     if precision == AUTO:
         return torch.float16 if is_half_fast(device) else torch.float32

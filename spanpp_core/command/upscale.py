@@ -1,4 +1,4 @@
-"""``spanpp upscale``: image files and folders."""
+"""``spanpp upscale``: files and folders of images and videos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,9 @@ from ..engine.memory import free_memory
 from ..engine.target import Method, Target, upscale_to
 from ..errors import ScaleError
 from ..network.scale import MAX_SCALE, output_size
+from ..video import CODECS, WRITABLE
 from . import images
+from .videos import Job, is_video, upscale_video_file
 
 
 class Precision(str, Enum):
@@ -51,16 +53,10 @@ class Fractional(str, Enum):
     native = "native"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One file to read and the file to write."""
-
-    source: Path
-    result: Path
-
-
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, videos and folders of them.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write to, or a file for one.")
     ],
@@ -96,14 +92,23 @@ def upscale(
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = (
         Precision.fp32
     ),
+    codec: Annotated[
+        str | None,
+        typer.Option(help=f"Of videos: {', '.join(CODECS)}; fits the file if absent."),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(min=0, max=63, help="Quality of videos; lower is better."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing results.")
     ] = False,
 ) -> int:
-    """Upscale image files and folders.
+    """Upscale images and videos.
 
-    Results keep their names and formats, alpha, bit depth and colour profile. A file
-    that can not be done is reported and skipped; the exit status is then 1.
+    Results keep their names and formats, alpha, bit depth and colour profile; videos
+    their sound and times. A video that was stopped goes on where it was. A file that
+    can not be done is reported and skipped; the exit status is then 1.
     """
     sized = _target(scale, fit, width, height)
     jobs = _jobs(inputs, out)
@@ -112,6 +117,11 @@ def upscale(
         device=_device(device),
         dtype=precision.dtype,
     )
+
+    def by_own_scale(h: int, w: int) -> Target:
+        return Target.by_factor(h, w, network.scale)
+
+    to = sized or by_own_scale
     console = Console(stderr=True, markup=False, highlight=False)
     failed = 0
     with Progress(
@@ -122,24 +132,25 @@ def upscale(
         console=console,
         transient=True,
     ) as progress:
-        files = progress.add_task("images", total=len(jobs))
-        tiles = progress.add_task("tiles")
+        files = progress.add_task("files", total=len(jobs))
+        parts = progress.add_task("tiles")  # or frames
+
+        def report(done: int, total: int) -> None:
+            progress.update(parts, completed=done, total=total)
+
         for job in jobs:
             if job.result.exists() and not overwrite:
                 console.print(f"{job.result} exists, left as it is", soft_wrap=True)
             else:
-                progress.reset(tiles, description=job.source.name)
+                progress.reset(parts, description=job.source.name)
+                method = fractional.value
                 try:
-                    line = _upscale_file(
-                        network,
-                        job,
-                        sized or (lambda h, w: Target.by_factor(h, w, network.scale)),
-                        fractional.value,
-                        tile,
-                        lambda done, total: progress.update(
-                            tiles, completed=done, total=total
-                        ),
-                    )
+                    if is_video(job.source):
+                        line = upscale_video_file(
+                            network, job, to, method, tile, codec, crf, report
+                        )
+                    else:
+                        line = _upscale_image(network, job, to, method, tile, report)
                     console.print(line, soft_wrap=True)
                 except (ValueError, MemoryError, OSError, RuntimeError) as error:
                     failed += 1
@@ -149,7 +160,7 @@ def upscale(
     return 1 if failed else 0
 
 
-def _upscale_file(
+def _upscale_image(
     network: SpanPPDescriptor,
     job: Job,
     sized: Callable[[int, int], Target],
@@ -157,10 +168,9 @@ def _upscale_file(
     tile: int | None,
     on_progress: Callable[[int, int], None],
 ) -> str:
-    """Upscales one file and returns the line to print."""
+    """Upscales one image and returns the line to print."""
     height, width, channels = images.size(job.source)
-    if job.result.exists() and job.result.samefile(job.source):
-        raise ValueError(f"{job.source} would replace itself; choose another folder")
+    job.check()
     try:
         target = sized(height, width)
         made = output_size(height, width, target.scale(network.scales, method))
@@ -218,15 +228,15 @@ def _jobs(inputs: list[Path], out: Path) -> list[Job]:
     Raises:
         ValueError: Two inputs would write the same file, or there is nothing to do.
     """
-    if out.suffix.lower() in images.READABLE and not out.is_dir():
+    if out.suffix.lower() in (*images.READABLE, *WRITABLE) and not out.is_dir():
         if len(inputs) == 1 and not inputs[0].is_dir():
             return [Job(inputs[0], out)]
-        raise ValueError(f"--out {out} is one file; give a folder for several images")
+        raise ValueError(f"--out {out} is one file; give a folder for several files")
     if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder, or an image's name")
+        raise ValueError(f"--out {out} is a file; give a folder, or a file's name")
     taken: dict[Path, Path] = {}
     for given in dict.fromkeys(inputs):
-        for path, name in _images_in(given, out):
+        for path, name in _files_in(given, out):
             result = out / name
             if taken.setdefault(result, path) != path:
                 raise ValueError(
@@ -234,14 +244,14 @@ def _jobs(inputs: list[Path], out: Path) -> list[Job]:
                     " upscale them into two folders"
                 )
     if not taken:
-        raise ValueError(f"no images in {', '.join(map(str, inputs))}")
+        raise ValueError(f"no images or videos in {', '.join(map(str, inputs))}")
     return [Job(source, result) for result, source in taken.items()]
 
 
-def _images_in(given: Path, out: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields images and their names below the folder to write to."""
+def _files_in(given: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields images and videos, and their names below the folder to write to."""
     if not given.is_dir():
-        yield given, Path(given.name)
+        yield given, _result_name(Path(given.name))
         return
     written = os.path.realpath(out)  # unlike Path.resolve, it survives circular links
     apart = written != os.path.realpath(given)
@@ -249,9 +259,16 @@ def _images_in(given: Path, out: Path) -> Iterator[tuple[Path, Path]]:
         name = path.relative_to(given)
         inside = apart and Path(written) in Path(os.path.realpath(path)).parents
         hidden = any(part.startswith(".") for part in name.parts)
-        image = path.suffix.lower() in images.READABLE and not path.is_dir()
-        if image and not inside and not hidden:
-            yield path, name
+        kind = path.suffix.lower() in images.READABLE or is_video(path)
+        if kind and not path.is_dir() and not inside and not hidden:
+            yield path, _result_name(name)
+
+
+def _result_name(name: Path) -> Path:
+    """The name to write under: videos of a kind that is not written become .mkv."""
+    if is_video(name) and name.suffix.lower() not in WRITABLE:
+        return name.with_suffix(".mkv")
+    return name
 
 
 def _device(name: str | None) -> torch.device:

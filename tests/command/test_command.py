@@ -212,7 +212,7 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
         (["upscale", "in.png", "-o", "x", "--device", "meta"], "--device meta"),
         (["upscale", "in.png", "-o", "in.txt"], "is a file"),
         (["upscale", "in.png", "in.txt", "-o", "x.png"], "give a folder"),
-        (["upscale", "empty", "-o", "x"], "no images in empty"),
+        (["upscale", "empty", "-o", "x"], "no images or videos in empty"),
         (["upscale", "in.png", "-o", "in.png", "--overwrite"], "replace itself"),
         (["upscale", "two.tif", "-o", "x"], "has 2 pages"),
         (["upscale", "[b].png", "-o", "x"], "[b].png: no such file"),

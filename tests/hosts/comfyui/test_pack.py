@@ -12,6 +12,7 @@ NODES = {
     "SpanPPLoadModel",
     "SpanPPSetScale",
     "SpanPPUpscale",
+    "SpanPPUpscaleVideo",
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",

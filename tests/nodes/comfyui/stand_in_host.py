@@ -11,9 +11,11 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
 import torch
 
 PACK = Path(__file__).resolve().parents[3]
@@ -122,13 +124,32 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         "comfy.utils": comfy.utils,
         "comfy_api": _module("comfy_api", __path__=[]),
         "comfy_api.latest": _module(
-            "comfy_api.latest", io=io, ui=ui, ComfyExtension=extension
+            "comfy_api.latest",
+            io=io,
+            ui=ui,
+            InputImpl=types.SimpleNamespace(VideoFromFile=VideoFromFile),
+            ComfyExtension=extension,
         ),
         "folder_paths": _folder_paths(host),
         "server": _module(
             "server", PromptServer=types.SimpleNamespace(instance=server)
         ),
     }
+
+
+class VideoFromFile:
+    """A video as the host passes it: a path, or a buffer."""
+
+    def __init__(self, file: str | BytesIO) -> None:
+        self._file = file
+
+    def get_stream_source(self) -> str | BytesIO:
+        return self._file
+
+    def get_dimensions(self) -> tuple[int, int]:
+        with av.open(self._file) as container:
+            stream = container.streams.video[0]
+            return stream.width, stream.height
 
 
 def _interrupt(host: Host) -> None:
@@ -147,6 +168,7 @@ def _folder_paths(host: Host) -> types.ModuleType:
         get_filename_list=lambda folder: sorted(host.models),
         get_full_path=lambda folder, name: host.models.get(name),
         get_output_directory=lambda: str(host.output),
+        get_temp_directory=lambda: str(host.output.parent / "temp"),
         get_save_image_path=save_path,
     )
 
@@ -187,7 +209,10 @@ def _io(newer: bool) -> types.SimpleNamespace:
         def __init__(self, *values: Any, ui: Any = None) -> None:
             self.values, self.ui = values, ui
 
-    kinds = ("Int", "Float", "Boolean", "String", "Combo", "Image", "UpscaleModel")
+    kinds = (
+        *("Int", "Float", "Boolean", "String", "Combo"),
+        *("Image", "Video", "UpscaleModel"),
+    )
     widget = NewerInput if newer else Input
     io = types.SimpleNamespace(
         **{kind: types.SimpleNamespace(Input=widget, Output=Output) for kind in kinds},

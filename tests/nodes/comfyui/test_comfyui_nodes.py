@@ -16,6 +16,7 @@ NODES = (
     "SpanPPLoadModel",
     "SpanPPSetScale",
     "SpanPPUpscale",
+    "SpanPPUpscaleVideo",
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",

@@ -1,0 +1,135 @@
+"""Upscale Video: a file to a file, frame by frame; the clip is never in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io as streams
+import time
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import InputImpl, io
+from typing_extensions import override
+
+from ...spanpp_core import Target, working_memory
+from ...spanpp_core.video import CODECS, fingerprint, upscale_video
+from .management import FrameProgress, bring_to_device, load_device, show_text
+from .model_socket import as_spanpp
+from .schema import ADVANCED, node_schema, one_of
+from .upscale import AUTO, PRECISIONS, chosen_dtype
+
+CONTAINERS = ("mp4", "mkv", "mov")
+
+
+class SpanPPUpscaleVideo(io.ComfyNode):
+    """Upscales a video into ComfyUI's temporary folder."""
+
+    @override
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SpanPPUpscaleVideo",
+            display_name="Upscale Video (SpanPP)",
+            description=(
+                "Upscales a video by the model's scale, frame by frame: any length fits"
+                " into memory. Sound, frame times, depth and colours are kept."
+            ),
+            search_aliases=["video super resolution", "enlarge video", "upscale clip"],
+            inputs=[
+                io.UpscaleModel.Input(
+                    "model",
+                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                ),
+                io.Video.Input("video", tooltip="The video to upscale, of any length."),
+                io.Combo.Input(
+                    "codec",
+                    options=list(CODECS),
+                    tooltip=(
+                        "Encoder of the result: libx264 plays everywhere, libx265 and"
+                        " libsvtav1 are smaller, prores_ks is for editing, ffv1 lossless."
+                    ),
+                ),
+                io.Combo.Input(
+                    "container",
+                    options=list(CONTAINERS),
+                    tooltip="Kind of file: mkv takes every codec and sound.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=[AUTO, *PRECISIONS],
+                    default=AUTO,
+                    tooltip=(
+                        "Number format of the network: 'auto' is float16 where the device"
+                        " is made for it, else float32."
+                    ),
+                    **ADVANCED,
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    "upscaled",
+                    display_name="video",
+                    tooltip="The larger video, a file in ComfyUI's temporary folder.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @override
+    @classmethod
+    def execute(
+        cls, model: object, video: Any, codec: str, container: str, precision: str
+    ) -> io.NodeOutput:
+        began = time.monotonic()
+        one_of("codec", codec, CODECS)
+        one_of("container", container, CONTAINERS)
+        spanpp = as_spanpp(model)
+        dtype = chosen_dtype(precision, load_device(spanpp))
+        width, height = video.get_dimensions()
+        bring_to_device(spanpp, working_memory(spanpp, height, width, dtype=dtype))
+        cast = spanpp.with_dtype(dtype)
+        folder = Path(folder_paths.get_temp_directory()) / "spanpp"
+        folder.mkdir(parents=True, exist_ok=True)
+        source = _source_file(video, folder)
+        # equal work has an equal name: it is found finished, or goes on where it stopped
+        name = f"{fingerprint(cast, source)[:16]}-x{spanpp.scale:.6g}-{codec}"
+        result = folder / f"{name}.{container}"
+        info = f"{width}x{height} px · x{spanpp.scale:.4g} · {codec} · "
+        if result.exists():
+            info += "already there"
+        else:
+            made = upscale_video(
+                cast,
+                source,
+                result,
+                lambda h, w: Target.by_factor(h, w, float(spanpp.scale)),
+                codec=codec,
+                on_progress=FrameProgress(),
+            )
+            info += f"{made.frames} frames · {time.monotonic() - began:.2f} s"
+        show_text(cls, info)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(result)))
+
+
+def _source_file(video: Any, folder: Path) -> Path:
+    """Returns a video as a file, as it is cut by nodes before; its own if it has one."""
+    window = getattr(video, "get_active_trim_window", None)  # newer hosts cut videos
+    cut = window() if window else (0.0, 0.0)
+    source = video.get_stream_source()
+    if not any(cut) and not isinstance(source, streams.BytesIO):
+        return Path(source)
+    if isinstance(source, streams.BytesIO):
+        digest = hashlib.sha256(source.getbuffer())
+    else:
+        digest = hashlib.sha256(f"{source} {Path(source).stat().st_mtime_ns}".encode())
+    digest.update(str(cut).encode())
+    copy = folder / f"{digest.hexdigest()[:16]}.mp4"
+    if not copy.exists():
+        partial = copy.with_suffix(".partial.mp4")
+        if any(cut):
+            video.save_to(str(partial))
+        else:
+            partial.write_bytes(source.getbuffer())
+        partial.replace(copy)
+    return copy

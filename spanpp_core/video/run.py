@@ -1,0 +1,177 @@
+"""A video upscaled frame by frame, in the memory of a few frames; it can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..descriptor import SpanPPDescriptor
+from ..engine.run import Progress, auto_tile
+from ..engine.target import Method, Target, upscale_to
+from .encoder import Encoder, Format
+from .pyav import VideoError, pyav
+from .remux import rehearse, remux
+from .segments import EncodedFrame, Workshop, in_decoding_order
+from .source import Clip, decoded, pixels, probe
+
+SEGMENT = 120
+"""Frames in a segment: what is lost at most when a run is stopped."""
+
+BATCH_PIXELS = 2**20
+"""Input pixels run at once on a device that gains by it; on a CPU, one frame is."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was made of a video."""
+
+    source_size: tuple[int, int]
+    """(height, width) in pixels."""
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    frames: int
+    codec: str
+    left_out: tuple[str, ...]
+    """Streams that the container does not take, in words."""
+
+
+def upscale_video(
+    model: SpanPPDescriptor,
+    source: Path,
+    result: Path,
+    sized: Callable[[int, int], Target],
+    *,
+    codec: str | None = None,
+    crf: int | None = None,
+    method: Method = "downscale",
+    tile: int | None = None,
+    on_progress: Progress | None = None,
+    segment: int = SEGMENT,
+) -> Summary:
+    """Upscales a video file; all of it but the picture is copied.
+
+    Frames keep their times, depth, chroma and colour tags. Finished segments are kept in
+    a hidden folder beside ``result`` until that is whole, so that a run that was stopped
+    goes on where it was; ``result`` is replaced if it exists.
+
+    Args:
+        model: What `load` returned; the scale it is bound to does not matter.
+        source: The file to read.
+        result: The file to write: .mp4, .m4v, .mov, .mkv or .webm.
+        sized: The size wanted, from the height and width of an upright frame in pixels.
+        codec: A name of `CODECS`; None for H.264, or VP9 in .webm.
+        crf: Constant quality of the codec; None for its default.
+        method: How a fractional factor is reached, see `Method`.
+        tile: As for `upscale`.
+        on_progress: Called with the frames done and in all (an estimate where the file
+            does not count them). Whatever it raises stops the run.
+        segment: Frames in a segment.
+
+    Raises:
+        VideoError: A file can not be read or written, or PyAV is not installed.
+        ScaleError: The target is more than 8 times the input.
+        MemoryError: As for `upscale`.
+    """
+    clip = probe(source)
+    target = sized(clip.height, clip.width)
+    view = model.at_scale(target.scale(model.scales, method))
+    form = Format.of(clip, target.height, target.width, codec, crf, result)
+    settings = {
+        "source and model": fingerprint(model, source),
+        "target": [target.height, target.width, target.factor],
+        "run": [method, tile, segment],
+        "codec": [form.codec, dict(form.options)],
+        "av": pyav().__version__,
+    }
+    workshop = Workshop(result)
+    kept = workshop.resume(settings)
+    if kept is None:
+        kept = {"tile": tile or auto_tile(view)}  # free memory may differ next time
+        workshop.begin(settings, kept)
+    run = _Run(model, clip, form, target, method, int(kept["tile"]), on_progress)
+    whole = workshop.folder / f"whole{result.suffix}"
+    try:
+        left_out = rehearse(whole, clip, form)
+        frames = run.segments(workshop, segment)
+    except VideoError:
+        workshop.remove()  # it would end the same way the next time
+        raise
+    packets = in_decoding_order(workshop, -(-frames // segment))
+    remux(whole, clip, form, packets)
+    whole.replace(result)
+    workshop.remove()
+    return Summary(
+        (clip.height, clip.width),
+        (form.height, form.width),
+        frames,
+        form.codec,
+        left_out,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The frames of one clip on their way through the network."""
+
+    model: SpanPPDescriptor
+    clip: Clip
+    form: Format
+    target: Target
+    method: Method
+    tile: int
+    on_progress: Progress | None
+
+    def segments(self, workshop: Workshop, size: int) -> int:
+        """Makes the segments that are missing; returns the frames in all."""
+        frames = decoded(self.clip)
+        # decoding again what is finished is exact in every file, and seeking is not
+        count = sum(1 for _ in islice(frames, workshop.finished() * size))
+        while (first := next(frames, None)) is not None:
+            segment = islice(chain([first], frames), size)
+            made = self._encoded(segment, count)
+            workshop.write(count // size, made)
+            count += len(workshop.times(count // size))
+        return count
+
+    def _encoded(
+        self, frames: Iterator[tuple[int, int, Any]], before: int
+    ) -> Iterator[EncodedFrame]:
+        encoder = Encoder(self.form, self.clip)
+        device = self.model.device
+        batch = 1
+        if device.type != "cpu":
+            batch = max(1, BATCH_PIXELS // (self.clip.height * self.clip.width))
+        while several := list(islice(frames, batch)):
+            images = [pixels(self.clip, frame, device) for _, _, frame in several]
+            results = upscale_to(
+                self.model,
+                torch.cat(images),
+                self.target,
+                method=self.method,
+                tile=self.tile,
+            )
+            for (pts, duration, _), rgb in zip(several, results):
+                yield from encoder.encode(pts, duration, rgb[None])
+            before += len(several)
+            if self.on_progress is not None:
+                self.on_progress(before, max(before, self.clip.frames))
+        yield from encoder.finish()
+
+
+def fingerprint(model: SpanPPDescriptor, source: Path) -> str:
+    """Names a source and the weights, dtype and device that it is to be upscaled with."""
+    status = source.stat()
+    digest = hashlib.sha256(
+        f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
+        f" {model.dtype} {model.device}".encode()
+    )
+    for name, weight in sorted(model.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,231 @@
+"""A video file as it is read: what it is, and its frames one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .colour import BT709, Encoding, matrix_of, to_rgb
+from .pyav import VideoError, pyav, reason
+
+READABLE = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg",
+    ".mpeg", ".wmv", ".flv",
+)  # fmt: skip
+"""Endings of the files that are taken for videos."""
+
+FULL_RANGE = 2
+RGB = 0
+ATTACHED_PICTURE = 0x400
+"""FFmpeg's numbers: a colour range, a matrix, and the disposition of cover art."""
+
+KNOWS_ITS_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+"""Containers whose header says how long they are, so that a cut one can be told."""
+
+_BITS = (8, 9, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video stream, as its first frame and the container describe it."""
+
+    path: Path
+    stream: int
+    """Index in the container."""
+    height: int
+    """Rows of a frame shown upright."""
+    width: int
+    """Columns of a frame shown upright."""
+    turns: int
+    """Quarter turns, counter-clockwise, from how frames are stored to upright."""
+    stored: tuple[int, int]
+    """(height, width) of a frame as stored."""
+    pixel_format: str
+    """What frames are read as: planar, by FFmpeg's name."""
+    subsampling: str
+    """"420", "422" or "444"."""
+    is_rgb: bool
+    encoding: Encoding
+    """Of the planes; of the result's too, except for the depth. For RGB, that alone."""
+    primaries: int
+    transfer: int
+    sample_aspect: Fraction | None
+    """Width to height of a pixel shown upright."""
+    rate: Fraction
+    """Frames a second, on average."""
+    time_base: Fraction
+    """Seconds in a tick of the presentation times."""
+    frames: int
+    """How many there are; an estimate where the container does not count."""
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Any]:
+    """Opens a video for reading.
+
+    Raises:
+        VideoError: It is missing, damaged, or no video; on entry and for the errors of
+            FFmpeg that leave the block.
+    """
+    av = pyav()
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{path}: damaged or not a video ({reason(error)})") from error
+
+
+def picture_stream(container: Any, path: Path) -> Any:
+    """Returns the stream to upscale: the first that is no cover art."""
+    for stream in container.streams.video:
+        cover = stream.disposition.value & ATTACHED_PICTURE
+        if stream.codec_context and not cover:
+            return stream
+    raise VideoError(f"{path}: has no video that can be decoded")
+
+
+def probe(path: Path) -> Clip:
+    """Reads the header and the first frame of a video.
+
+    Raises:
+        VideoError: It can not be read, or its colours are of a kind that is not known.
+    """
+    with opened(path) as container:
+        stream = picture_stream(container, path)
+        frame = next(container.decode(stream), None)
+        if frame is None:
+            raise VideoError(f"{path}: has no frames")
+        form = frame.format
+        bits = next(each for each in _BITS if each >= form.components[0].bits)
+        is_rgb = form.is_rgb or form.has_palette or frame.colorspace == RGB
+        if is_rgb:
+            matrix, full, name, subsampling = BT709, False, _rgb(bits), "420"
+        else:
+            matrix = matrix_of(int(frame.colorspace), stream.codec_context.height)
+            full = int(frame.color_range) == FULL_RANGE or form.name.startswith("yuvj")
+            grey = len(form.components) < 3
+            subsampling = "420" if grey else _subsampling(form)
+            depth = "" if bits == 8 else f"{bits}le"
+            name = f"gray{depth}" if grey else f"yuv{subsampling}p{depth}"
+        if matrix is None:
+            raise VideoError(
+                f"{path}: has the colour matrix {int(frame.colorspace)} of ITU-T H.273,"
+                " which is not supported; convert it to BT.709 or BT.2020nc first"
+            )
+        turns = round(frame.rotation / 90) % 4
+        height, width = frame.height, frame.width
+        aspect = stream.sample_aspect_ratio or None
+        if turns % 2:
+            height, width = width, height
+            aspect = 1 / aspect if aspect else None
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        seconds = (container.duration or 0) / 1_000_000
+        return Clip(
+            path=path,
+            stream=stream.index,
+            height=height,
+            width=width,
+            turns=turns,
+            stored=(frame.height, frame.width),
+            pixel_format=name,
+            subsampling=subsampling,
+            is_rgb=is_rgb,
+            encoding=Encoding(bits, matrix, full),
+            primaries=int(stream.codec_context.color_primaries),
+            transfer=int(stream.codec_context.color_trc),
+            sample_aspect=aspect,
+            rate=rate,
+            time_base=stream.time_base,
+            frames=stream.frames or max(1, round(seconds * rate)),
+        )
+
+
+def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
+    """Yields presentation time, duration (0: unknown) and frame, in order, to the end.
+
+    Times are in ticks of ``clip.time_base`` and strictly ascending: a frame without one,
+    or one that goes back, follows the last.
+
+    Raises:
+        VideoError: The file is damaged or ends too early.
+    """
+    av = pyav()
+    with opened(clip.path) as container:
+        stream = container.streams[clip.stream]
+        stream.thread_type = "AUTO"
+        step = max(1, round(1 / (clip.rate * clip.time_base)))
+        count, last, reached = 0, None, 0.0
+        for packet in container.demux():
+            if packet.size and packet.pts is not None:
+                end = packet.pts + (packet.duration or 0)
+                reached = max(reached, float(end * packet.time_base))
+            if packet.stream.index != clip.stream:
+                continue
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError as error:
+                raise VideoError(
+                    f"{clip.path}: damaged at frame {count + 1} ({reason(error)})"
+                ) from error
+            for frame in frames:
+                if (frame.height, frame.width) != clip.stored:
+                    raise VideoError(
+                        f"{clip.path}: changes its size at frame {count + 1}; cut it"
+                        " into parts of one size"
+                    )
+                pts = frame.pts
+                if last is not None and (pts is None or pts <= last):
+                    pts = last + (step if pts is None else 1)
+                last = pts or 0
+                count += 1
+                yield last, frame.duration or 0, frame
+        if container.format.name in KNOWS_ITS_LENGTH and container.duration:
+            length = (container.duration + (container.start_time or 0)) / 1_000_000
+            if reached < length - max(1, length / 50):
+                raise VideoError(
+                    f"{clip.path}: ends at {reached:.1f} s of {length:.1f} s; it is cut"
+                    " off, copy or download it again"
+                )
+
+
+def pixels(clip: Clip, frame: Any, device: torch.device) -> Tensor:
+    """Returns a frame upright as (1, 3, H, W) float32 in [0, 1], on a device."""
+    if frame.format.name.replace("yuvj", "yuv") != clip.pixel_format:
+        frame = frame.reformat(format=clip.pixel_format)
+    planes = [_plane(plane, clip.encoding.bits).to(device) for plane in frame.planes]
+    if clip.is_rgb:
+        green, blue, red = planes
+        rgb = torch.stack([red, green, blue])[None].float()
+        rgb /= (1 << clip.encoding.bits) - 1
+    else:
+        rgb = to_rgb(planes, clip.encoding)
+    return rgb.rot90(clip.turns, (2, 3))
+
+
+def _plane(plane: Any, bits: int) -> Tensor:
+    """A plane as (H, W), uint8 or int32."""
+    kind = np.dtype(np.uint8 if bits == 8 else "<u2")
+    rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)
+    stored = rows[: plane.height, : plane.width]
+    return torch.from_numpy(stored.astype(np.uint8 if bits == 8 else np.int32))
+
+
+def _rgb(bits: int) -> str:
+    return "gbrp" if bits == 8 else f"gbrp{bits}le"
+
+
+def _subsampling(form: Any) -> str:
+    """The chroma that is read: as stored, or the next finer that is dealt with."""
+    columns = form.chroma_width(4) < 4
+    rows = form.chroma_height(4) < 4
+    return {(True, True): "420", (False, True): "422"}.get((rows, columns), "444")

@@ -1,0 +1,380 @@
+"""A video through the core and the command: all is kept but the size."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import BT709, LIMITED, Contents, contents, write_clip, write_sound
+from safetensors.torch import save_file
+from tiny import training_network
+
+from spanpp_core import SpanPPDescriptor, Target, upscale_to
+from spanpp_core.command import app
+from spanpp_core.video import CODECS, VideoError, upscale_video
+from spanpp_core.video.source import decoded, pixels, probe
+
+UNEVEN = [0, 512, 700, 2048, 2064, 9000, 9512, 30000, 30016, 30512, 40000]
+"""Times of a variable frame rate, in ticks of 1/12800 s."""
+
+
+def twice(height: int, width: int) -> Target:
+    return Target.by_factor(height, width, 2)
+
+
+@pytest.fixture
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(training_network().state_dict(), path)
+    return path
+
+
+def spanpp(*arguments: object) -> int:
+    return app.run([str(argument) for argument in arguments])
+
+
+def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
+    result = source.with_name(f"out{options.pop('suffix', '.mp4')}")
+    upscale_video(model, source, result, options.pop("sized", twice), **options)
+    assert {path.name for path in source.parent.iterdir()} == {source.name, result.name}
+    return contents(result)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("times", [None, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize("segment", [3, 120])
+def test_all_is_kept_but_the_size(tmp_path, model, suffix, times, segment):
+    tags = {"color_primaries": BT709, "color_trc": BT709, "colorspace": BT709}
+    tags |= {"color_range": LIMITED, "sample_aspect_ratio": Fraction(4, 3)}
+    source = write_clip(tmp_path / f"in{suffix}", times=times, tags=tags)
+    before = contents(source)
+    after = upscaled(model, source, suffix=suffix, segment=segment)
+    assert after.times == before.times
+    assert after.packets == before.packets
+    assert before.packets["audio"]
+    assert after.video == before.video | {"size": (36, 48)}
+    assert (after.title, after.chapters) == ("a clip", ["first"])
+
+
+def test_frames_are_those_of_the_network(tmp_path, model):
+    """Through a lossless codec, so that only rounding is between them."""
+    source = write_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format="yuv444p")
+    clip = probe(source)
+    upscale_video(model, source, tmp_path / "out.mkv", twice, codec="ffv1")
+    made = probe(tmp_path / "out.mkv")
+    assert made.pixel_format == clip.pixel_format == "yuv444p"
+    pairs = zip(decoded(clip), decoded(made))
+    for (pts, _, frame), (out_pts, _, out_frame) in pairs:
+        image = pixels(clip, frame, model.device)
+        expected = upscale_to(model, image, twice(18, 24))
+        found = pixels(made, out_frame, model.device)
+        # colours that no Y'CbCr of 8 bits stands for are moved to one that does
+        assert (found - expected).abs().quantile(0.99) < 0.01
+        assert pts == out_pts
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p", "yuv444p10le"])
+def test_depth_and_chroma_are_kept(tmp_path, model, pixel_format):
+    source = write_clip(tmp_path / "in.mp4", pixel_format=pixel_format)
+    assert upscaled(model, source).video["format"] == pixel_format
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "expected"),
+    [
+        ("ffv1", "bgr0", "yuv420p"),
+        ("ffv1", "gray", "yuv420p"),
+        ("ffv1", "gbrp10le", "yuv420p10le"),
+        ("ffv1", "yuv411p", "yuv422p"),
+        ("mjpeg", "yuvj420p", "yuv420p"),
+        ("libx264", "nv12", "yuv420p"),
+    ],
+)
+def test_other_pixel_formats_keep_their_colours(
+    tmp_path, model, codec, pixel_format, expected
+):
+    source = write_clip(tmp_path / "in.mkv", codec=codec, pixel_format=pixel_format)
+    result = tmp_path / "out.mkv"
+    upscale_video(model, source, result, lambda h, w: Target(h, w, 1.0), crf=1)
+    clip, made = probe(source), probe(result)
+    assert contents(result).video["format"].replace("yuvj", "yuv") == expected
+    assert made.encoding.full_range == (codec == "mjpeg")
+    (_, _, first), (_, _, out_first) = next(decoded(clip)), next(decoded(made))
+    image = pixels(clip, first, model.device)
+    wanted = upscale_to(model, image, Target(18, 24, 1.0)).mean((0, 2, 3))
+    found = pixels(made, out_first, model.device).mean((0, 2, 3))
+    assert (found - wanted).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec(tmp_path, model, codec):
+    source = write_clip(tmp_path / "in.mkv", size=(64, 72))
+    after = upscaled(model, source, suffix=".mkv", codec=codec, segment=4)
+    assert after.times == contents(source).times
+    assert after.video["size"] == (128, 144)
+    for i, frame in enumerate(after.frames):  # in the order they were shown in
+        others = [np.abs(frame.astype(int) - each).mean() for each in after.frames]
+        assert min(others) == others[i]
+
+
+def test_odd_sizes_lose_their_last_row_and_column(tmp_path, model):
+    source = write_clip(
+        tmp_path / "in.mkv", size=(17, 23), codec="ffv1", pixel_format="yuv444p"
+    )
+    options = {"suffix": ".mkv", "sized": lambda h, w: Target.by_factor(h, w, 3)}
+    whole = upscaled(model, source, codec="ffv1", **options)
+    assert whole.video["size"] == (51, 69)
+    (tmp_path / "out.mkv").unlink()
+    source.unlink()
+    source = write_clip(tmp_path / "in.mkv", size=(17, 23), codec="mpeg4")
+    assert upscaled(model, source, **options).video["size"] == (50, 68)
+
+
+def test_subtitles_are_copied_or_named(tmp_path, model):
+    source = write_clip(tmp_path / "in.mkv", subtitles=True)
+    text = contents(source).packets["subtitle"]
+    assert text
+    assert upscaled(model, source, suffix=".mkv").packets["subtitle"] == text
+    made = upscale_video(model, source, tmp_path / "out.mp4", twice)
+    assert made.left_out == ("subtitle stream 2",)
+
+
+class Killed(BaseException):
+    """As a signal does, this ends a run anywhere."""
+
+
+def run_to_the_end(model: SpanPPDescriptor, source: Path, result: Path, **options):
+    """Returns the numbers of the frames that went through the network."""
+    done: list[int] = []
+    upscale_video(
+        model,
+        source,
+        result,
+        twice,
+        segment=3,
+        on_progress=lambda count, _: done.append(count),
+        **options,
+    )
+    return done
+
+
+def stop_at(frame: int):
+    def report(done: int, _total: int) -> None:
+        if done >= frame:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("frame", [1, 4, 7, 10])
+def test_resumed_is_equal_to_uninterrupted(tmp_path, model, frame, suffix):
+    source = write_clip(tmp_path / "in.mp4", times=UNEVEN)
+    whole, resumed = tmp_path / f"whole{suffix}", tmp_path / f"resumed{suffix}"
+    upscale_video(model, source, whole, twice, segment=3)
+    with pytest.raises(Killed):
+        upscale_video(
+            model, source, resumed, twice, segment=3, on_progress=stop_at(frame)
+        )
+    assert not resumed.exists()
+    done = run_to_the_end(model, source, resumed)
+    finished = (frame - 1) // 3 * 3
+    assert done == list(range(finished + 1, len(UNEVEN) + 1))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert {p.name for p in tmp_path.iterdir()} == {
+        source.name,
+        whole.name,
+        resumed.name,
+    }
+
+
+def test_a_killed_process_is_resumed(tmp_path, weights):
+    """The command itself, ended by the system in the middle of the second segment."""
+    source = write_clip(tmp_path / "in.mp4", times=[512 * i for i in range(200)])
+    result = tmp_path / "out.mp4"
+    code = f"""
+import os, signal
+from spanpp_core.command import app
+from spanpp_core.video import encoder
+encode = encoder.Encoder.encode
+def dying(self, pts, duration, rgb):
+    if pts == 512 * 150:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, pts, duration, rgb)
+encoder.Encoder.encode = dying
+app.run(["upscale", {str(source)!r}, "-o", {str(result)!r}, "-m", {str(weights)!r}])
+"""
+    # one thread, as here: with more, sums are taken in another order
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=environment)
+    assert done.returncode < 0
+    assert not result.exists()
+    (kept,) = (tmp_path / ".out.mp4.spanpp").glob("*.segment")
+    assert kept.stem == "000000"
+    arguments = ["upscale", source, "-m", weights, "-o"]
+    assert spanpp(*arguments, result) == 0
+    assert spanpp(*arguments, tmp_path / "whole.mp4") == 0
+    assert result.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change", [{"crf": 30}, {"codec": "ffv1"}, {"tile": 16}, {"method": "native"}]
+)
+def test_other_settings_begin_anew(tmp_path, model, change):
+    source = write_clip(tmp_path / "in.mp4")
+    result = tmp_path / "out.mp4"
+    with pytest.raises(Killed):
+        upscale_video(model, source, result, twice, segment=3, on_progress=stop_at(7))
+    done = run_to_the_end(model, source, result, **change)
+    assert done[0] == 1
+
+
+def test_another_source_or_model_begins_anew(tmp_path, make):
+    source, result = write_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    model = make()
+    for then in ("source", "model"):
+        with pytest.raises(Killed):
+            upscale_video(
+                model, source, result, twice, segment=3, on_progress=stop_at(7)
+            )
+        if then == "source":
+            write_clip(source, times=UNEVEN)
+        else:
+            model = make(channels=8)
+        done = run_to_the_end(model, source, result)
+        assert done[0] == 1
+        result.unlink()
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, model):
+    source = write_clip(tmp_path / "in.mp4")
+    theirs = tmp_path / ".out.mp4.spanpp" / "letter.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("dear")
+    with pytest.raises(VideoError, match="in the way and not ours"):
+        upscale_video(model, source, tmp_path / "out.mp4", twice)
+    assert theirs.read_text() == "dear"
+
+
+def test_memory_does_not_grow_with_length(tmp_path, weights):
+    """The peak of four times the frames is the same, but for a tenth of the results."""
+    peaks: list[int] = []
+    for count in (60, 240):  # more than the encoder looks ahead
+        source = write_clip(
+            tmp_path / f"{count}.mp4",
+            times=[512 * i for i in range(count)],
+            size=(120, 160),
+        )
+        code = f"""
+import resource
+from spanpp_core.command import app
+app.run(["upscale", {str(source)!r}, "-o", {str(tmp_path / "out")!r}, "-m",
+         {str(weights)!r}, "-s", "2"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout.split()[-1]))
+    results = (240 - 60) * 240 * 320 * 3 * 4
+    assert peaks[1] - peaks[0] < results / 10, peaks
+
+
+def test_rotated_is_made_upright(tmp_path, model):
+    source = write_clip(tmp_path / "in.mp4")
+    clip = probe(source)
+    turned = replace(clip, turns=1)
+    (_, _, frame) = next(decoded(clip))
+    upright = pixels(turned, frame, model.device)
+    assert upright.equal(pixels(clip, frame, model.device).rot90(1, (2, 3)))
+
+
+def test_the_command(tmp_path, weights, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_clip(folder / "one.mp4")
+    write_clip(folder / "two.avi", codec="mpeg4", sound=None)
+    out = tmp_path / "out"
+    arguments = ["upscale", folder, "-o", out, "-m", weights, "-s", "1.5"]
+    assert spanpp(*arguments) == 0
+    assert "24x18 ->" in (said := capsys.readouterr().err)
+    assert "36x26, 10 frames, libx264" in said
+    assert {path.name for path in out.iterdir()} == {"one.mp4", "two.mkv"}
+    before = (out / "one.mp4").stat().st_mtime_ns
+    assert spanpp(*arguments) == 0
+    assert "left as it is" in capsys.readouterr().err
+    assert (out / "one.mp4").stat().st_mtime_ns == before
+    assert spanpp(*arguments, "--overwrite", "--codec", "prores_ks") == 1
+    said = capsys.readouterr().err
+    assert "spanpp: .mp4 can not hold prores_ks" in said
+    assert "two.mkv 36x27, 10 frames, prores_ks" in said
+
+
+def cut_off(path: Path, keep: float) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("text.mp4", [], "damaged or not a video"),
+        ("none.mp4", [], "no such file"),
+        ("cut.mp4", [], "damaged or not a video"),
+        ("cut.mkv", [], "cut off, copy or download it again"),
+        ("sound.mkv", [], "has no video that can be decoded"),
+        ("in.mkv", ["--codec", "h264"], "codec h264 is not one of libx264"),
+        ("in.mkv", ["--codec", "ffv1", "--crf", "3"], "leave --crf out"),
+        ("in.mkv", ["--codec", "libx265"], "48 pixels are too narrow for libx265"),
+        ("in.mkv", ["--scale", "9"], "--scale 9"),
+        ("in.mkv", ["-o", "out.png"], "can write .mp4, .m4v"),
+        ("in.mkv", ["-o", "in.mkv", "--overwrite"], "would replace itself"),
+        ("in.mkv", ["-o", "out.webm"], "can not hold the aac sound"),
+        (
+            "in.mkv",
+            ["-o", "out.webm", "--codec", "prores_ks"],
+            "can not hold prores_ks",
+        ),
+        ("in.mkv", ["--width", "1"], "at least 2x2 pixels"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path, monkeypatch, capfd, weights, name, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    even = [512 * 25 * i // 5 for i in range(25)]
+    Path("text.mp4").write_text("not a video")
+    write_clip(Path("in.mkv"))
+    cut_off(write_clip(Path("cut.mp4")), 0.5)
+    cut_off(write_clip(Path("cut.mkv"), times=even, size=(64, 64)), 0.5)
+    write_sound(Path("sound.mkv"))
+    before = sorted(Path().iterdir())
+    given = options if "-o" in options else [*options, "-o", "out.mp4"]
+    assert spanpp("upscale", name, "-m", weights, *given) in (1, 2)
+    reported = capfd.readouterr().err.strip()
+    assert message in reported
+    assert len(reported.splitlines()) == 1
+    assert sorted(Path().iterdir()) == before
+
+
+def test_without_its_extra_it_names_it(tmp_path, weights, monkeypatch, capsys):
+    source = write_clip(tmp_path / "in.mp4")
+    find = importlib.import_module
+
+    def missing(name: str, package: str | None = None):
+        if name == "av":
+            raise ImportError(name)
+        return find(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert spanpp("upscale", source, "-o", tmp_path / "out.mp4", "-m", weights) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("run: pip install 'spanpp[video]'")
