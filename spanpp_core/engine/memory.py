@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..network.model import Hyperparameters
+from ..network.model import Hyperparameters, end_dtype
 
 BODY_TENSORS = 10
 """
@@ -32,13 +32,15 @@ def bytes_per_pixel(hyper: Hyperparameters, scale: float, dtype: torch.dtype) ->
     """Estimates the working memory of the network per input pixel read, in bytes.
 
     The larger of the body's peak and the upsampler's (the features and their padded
-    copy, the pixels before and after the shuffle), beside the input in two layouts.
+    copy, the pixels before and after the shuffle, all in the dtype of the last
+    convolution), beside the input in two layouts.
     `benchmarks/memory.py` holds it against what is measured.
     """
-    body = BODY_TENSORS * hyper.channels
-    upsampler = 2 * hyper.channels + 2 * 3 * scale**2
-    inputs = 2 * hyper.in_channels
-    return math.ceil((inputs + max(body, upsampler)) * dtype.itemsize)
+    ends = end_dtype(dtype)
+    body = BODY_TENSORS * hyper.channels * dtype.itemsize
+    upsampler = (2 * hyper.channels + 2 * 3 * scale**2) * ends.itemsize
+    inputs = 2 * hyper.in_channels * ends.itemsize
+    return math.ceil(inputs + max(body, upsampler))
 
 
 def free_memory(device: torch.device) -> int:
