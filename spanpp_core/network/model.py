@@ -138,7 +138,10 @@ class Body(nn.Module):
         for block in (self.block_2, self.block_3, self.block_4, self.block_5):
             b, _ = block(b)
         b, o1 = self.block_6(b)
-        return self.conv_cat(torch.cat([f0, self.conv_2(b), b1, o1], dim=1))
+        b = self.conv_2(b)
+        joined = torch.cat([f0, b, b1, o1], dim=1)
+        del f0, b, b1, o1  # the peak of the memory: they are in the concatenation now
+        return self.conv_cat(joined)
 
 
 class SpanPP(Body):
