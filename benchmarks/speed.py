@@ -1,103 +1,265 @@
-"""Seconds an image takes, as ratios to SPAN through spandrel, interleaved in one run.
+"""How fast SpanPP is here, against everything else that is installed, in one run.
 
-The contestants: SpanPP here in float32 and bfloat16, plain and compiled; the original
-network (through resselt); SPAN with 48 channels, the network people replace. Weights
-are random for SPAN: its speed does not depend on them. A round runs each once, so that
-a machine whose speed drifts slows all of them alike; the median of the rounds' ratios
-is printed with its quartiles.
+First the table: seconds an image takes as ratios to SPAN in float32 through spandrel
+(float16, channels-last, on CUDA), images a second, and the share of the machine's peak
+in the same precision: the faster of a product of matrices and a wide convolution. A
+round runs each contestant once, so that a machine whose speed drifts slows all of them
+alike; printed is the median of the rounds' ratios with its quartiles. Then what
+changing the scale costs, and how the time grows with the sizes of image and batch.
 
-Run on an idle machine: python benchmarks/speed.py [--size 256] [--scale 2] [--device D]
+Run on an idle machine: python benchmarks/speed.py [--size 256x256] [--scale 2]
+[--device cuda] [--plot speed.png], with resselt, onnxruntime, openvino, ncnn, pnnx and
+matplotlib installed; what is missing is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import importlib
 import logging
+import tempfile
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from statistics import median, quantiles
 
+import contestants as field
 import torch
-from spandrel.architectures.SPAN import SPAN
+from contestants import Run, dtypes_of, name_of
 from torch import Tensor
 
 import spanpp_core
+from spanpp_core import SpanPPDescriptor
+from spanpp_core.network.model import SpanPP
+from spanpp_core.network.scale import grid_scale
 
-Run = Callable[[Tensor], Tensor]
+Times = dict[str, list[float]]
 
-BASE = "SPAN, spandrel"
-
-
-def contestants(scale: int, device: torch.device, *, compiled: bool) -> dict[str, Run]:
-    """Returns what is timed, by name."""
-    span = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=48, upscale=scale)
-    runs: dict[str, Run] = {BASE: span.eval().to(device)}
-    original = original_network(scale, device)
-    if original is not None:
-        runs["SpanPP, original"] = original
-    for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
-        model = spanpp_core.load(
-            spanpp_core.bundled_model(), device=device, dtype=dtype
-        ).at_scale(scale)
-        runs[f"SpanPP, {name}"] = model.model
-        if compiled:
-            runs[f"SpanPP, {name}, compiled"] = torch.compile(model.model)
-    return runs
+SCALES = (2, 3, 4, 2.5, 1.5)
 
 
-def original_network(scale: int, device: torch.device) -> Run | None:
-    """Returns the public implementation at a scale, or None if it is not installed."""
-    try:
-        from resselt.archs.spanpp.arch import SpanPP  # noqa: PLC0415 it is optional
-    except ImportError:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return SpanPP(eval_base_scale=scale).eval().to(device)
+@dataclass(frozen=True)
+class Spread:
+    """A median and its quartiles."""
+
+    low: float
+    middle: float
+    high: float
+
+    @staticmethod
+    def of(values: list[float]) -> Spread:
+        """Of at least two values."""
+        low, middle, high = quantiles(values, n=4, method="inclusive")
+        return Spread(low, middle, high)
 
 
-def seconds(run: Run, image: Tensor) -> float:
-    """Times one image, until the device has finished it."""
+def seconds(run: Run, images: Tensor) -> float:
+    """Times one run, until the device has finished it."""
     start = time.perf_counter()
-    run(image)
-    if image.device.type == "cuda":
-        torch.cuda.synchronize(image.device)
+    run(images)
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Prints one line a contestant."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=256, help="side in pixels")
-    parser.add_argument("--scale", type=int, default=2, choices=(1, 2, 3, 4))
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile as well")
-    given = parser.parse_args()
-    logging.getLogger("torch").setLevel(logging.ERROR)
-    device = torch.device(given.device)
-    image = torch.rand(1, 3, given.size, given.size, device=device)
-    runs = contestants(given.scale, device, compiled=given.compiled)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    with torch.inference_mode():
-        for run in runs.values():
-            for _ in range(3):
-                run(image)
-        for _ in range(given.rounds):
-            for name, run in runs.items():
-                times[name].append(seconds(run, image))
-    print(
-        f"{given.size}x{given.size} x{given.scale} on {device},"
-        f" {torch.get_num_threads()} threads, torch {torch.__version__}"
+def interleaved(runs: Mapping[str, Run], images: Tensor, rounds: int) -> Times:
+    """Returns the seconds that each run took in each round."""
+    times: Times = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run, images))
+    return times
+
+
+def flop_per_pixel(network: SpanPP) -> tuple[int, int]:
+    """Returns what the body, and the upsampler, compute per input pixel.
+
+    Twice the multiply-adds of the convolutions, which run once at every input pixel.
+    """
+    hyper = network.hyper
+    generator = set(network.upsampler.parameters())
+    body = sum(
+        weight.numel()
+        for weight in network.parameters()
+        if weight.ndim == 4 and weight not in generator
     )
-    for name, taken in times.items():
-        ratios = [ours / base for ours, base in zip(taken, times[BASE])]
-        low, _, high = quantiles(ratios, n=4)
-        print(
-            f"{name:28} {median(ratios):.2f} ({low:.2f} to {high:.2f})"
-            f"  {1000 * median(taken):7.1f} ms"
+    taps = hyper.channels * hyper.kernel_size**2
+    return 2 * body, 2 * 3 * int(network.scale) ** 2 * taps
+
+
+def compare(
+    model: SpanPPDescriptor, images: Tensor, given: argparse.Namespace
+) -> dict[str, Spread]:
+    """Prints the table and returns its ratios."""
+    device = images.device
+    cpu = device.type == "cpu"
+    if not cpu:
+        print("ONNX Runtime, OpenVINO and ncnn are run on CPUs only, left out")
+    peaks = {name_of(dtype): field.peaks(dtype, device) for dtype in dtypes_of(device)}
+    limits = [(name, run) for of in peaks.values() for name, (run, _) in of.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        every = chain(
+            field.span(given.scale, device),
+            field.original(given.scale, device),
+            field.ours(model, images, compiled=given.compiled),
+            field.exported(given.model, given.scale, given.threads, Path(folder))
+            if cpu
+            else (),
+            limits,
         )
+        times = interleaved(field.warmed_up(every, images), images, given.rounds)
+    body, upsampler = flop_per_pixel(model.model)
+    print(
+        f"\n{'x'.join(map(str, given.size))} to x{given.scale} on {device},"
+        f" {given.threads} threads, torch {torch.__version__}, {given.rounds} rounds;"
+        f" {body / 1e6:.2f} MFLOP a pixel in the body, {upsampler / 1e6:.3f} after it"
+    )
+    best: dict[str, list[float]] = {}
+    for dtype, of in peaks.items():
+        rates = [[work / t for t in times.pop(name)] for name, (_, work) in of.items()]
+        best[dtype] = [max(each) for each in zip(*rates)]
+        for name, rate in zip(of, rates):
+            print(f"{name}: {median(rate) / 1e9:.0f} GFLOP/s")
+    print(f"{'':32}  ratio  quartiles         ms  images/s  share of peak")
+    base = times["SPAN float32" if cpu else "SPAN float16"]
+    flop = (body + upsampler) * images[0, 0].numel()
+    ratios: dict[str, Spread] = {}
+    for name, taken in times.items():
+        ratios[name] = ratio = Spread.of([x / y for x, y in zip(taken, base)])
+        line = f"{name:32}{ratio.middle:7.2f}  {ratio.low:.2f} to {ratio.high:.2f}"
+        line += f"{1000 * median(taken):11.1f}{1 / median(taken):10.2f}"
+        dtype = next((kind for kind in peaks if kind in name), None)
+        if dtype and not name.startswith("SPAN "):
+            shares = [flop / t / rate for t, rate in zip(taken, best[dtype])]
+            line += f"{median(shares):15.0%}"
+        print(line)
+    return ratios
+
+
+def scale_changes(model: SpanPPDescriptor, rounds: int) -> None:
+    """Prints what a scale costs when it is first asked for, and afterwards."""
+    print("\nChanging the scale: first use, ms (quartiles); then, from the cache")
+
+    def ask(scale: float) -> Run:
+        grid = grid_scale(scale)
+
+        def make(images: Tensor) -> object:
+            return tuple(generator.cached(grid, torch.float32, images.device))
+
+        return make
+
+    nothing = torch.empty(0, device=model.device)
+    first: Times = {f"x{scale:g}": [] for scale in SCALES}
+    again: Times = {f"x{scale:g}": [] for scale in SCALES}
+    for _ in range(rounds):
+        generator = copy.deepcopy(model.model.upsampler)  # copies have made nothing yet
+        for scale in SCALES:
+            first[f"x{scale:g}"].append(1000 * seconds(ask(scale), nothing))
+            again[f"x{scale:g}"].append(1000 * seconds(ask(scale), nothing))
+    for name, taken in first.items():
+        cost = Spread.of(taken)
+        line = f"{name:6}{cost.middle:8.1f}  ({cost.low:.1f} to {cost.high:.1f})"
+        print(f"{line}  {median(again[name]):.3f}")
+
+
+def growth(model: SpanPPDescriptor, rounds: int) -> dict[str, dict[int, float]]:
+    """Prints megapixels of input a second by size and by batch, and returns those by size."""
+    cuda = model.device.type == "cuda"
+    sizes = (64, 128, 256, 512, *((1024, 2048) if cuda else ()))
+    runs: dict[str, Run] = {
+        name_of(dtype): model.with_dtype(dtype).model
+        for dtype in dtypes_of(model.device)
+    }
+    by_size: dict[str, dict[int, float]] = {name: {} for name in runs}
+    print("\nMillions of input pixels a second")
+    cases = [(1, side) for side in sizes] + [(batch, 128) for batch in (2, 4, 8)]
+    for batch, side in cases:
+        images = torch.rand(batch, 3, side, side, device=model.device)
+        field.warmed_up(iter(runs.items()), images)
+        times = interleaved(runs, images, rounds)
+        line = f"{batch} of {side}x{side}"
+        for name, taken in times.items():
+            rate = batch * side**2 / median(taken) / 1e6
+            line += f"   {name} {rate:.2f}"
+            if batch == 1:
+                by_size[name][side] = rate
+        print(line)
+    return by_size
+
+
+def plot(
+    path: Path,
+    title: str,
+    ratios: Mapping[str, Spread],
+    by_size: Mapping[str, Mapping[int, float]],
+) -> None:
+    """Draws the table's ratios and the growth with the size; needs matplotlib."""
+    try:
+        plt = importlib.import_module("matplotlib.pyplot")
+    except ImportError:
+        print("matplotlib is not installed, no plot")
+        return
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(12, 5), width_ratios=(3, 2), layout="constrained"
+    )
+    names = sorted(ratios, key=lambda name: -ratios[name].middle)
+    middles = [ratios[name].middle for name in names]
+    below = [ratios[name].middle - ratios[name].low for name in names]
+    above = [ratios[name].high - ratios[name].middle for name in names]
+    colours = ["tab:orange" if "ours" in name else "tab:gray" for name in names]
+    left.barh(names, middles, xerr=(below, above), color=colours, capsize=3)
+    left.set_xlabel("time of an image, relative to SPAN; bars are quartiles")
+    left.set_title(title)
+    for name, rates in by_size.items():
+        right.plot(list(rates), list(rates.values()), marker="o", label=f"ours {name}")
+    right.set_xscale("log", base=2)
+    right.set_ylim(bottom=0)
+    right.set_xlabel("side of the image, pixels")
+    right.set_ylabel("millions of input pixels a second")
+    right.legend()
+    figure.savefig(path, dpi=110)
+    print(f"\n{path} written")
+
+
+def shape(text: str) -> tuple[int, int]:
+    """``256x320`` -> (256, 320)."""
+    height, width = map(int, text.split("x"))
+    return height, width
+
+
+def main() -> None:
+    """Prints everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=spanpp_core.bundled_model())
+    parser.add_argument(
+        "--size", type=shape, default=(256, 256), help="HEIGHTxWIDTH of the input"
+    )
+    parser.add_argument("--scale", type=int, default=2, choices=(1, 2, 3, 4))
+    parser.add_argument("--rounds", type=int, default=21, help="at least 2")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, default=True
+    )
+    parser.add_argument("--plot", type=Path, help="picture to write")
+    given = parser.parse_args()
+    if given.rounds < 2:
+        parser.error("--rounds: a spread takes at least 2")
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    torch.set_num_threads(given.threads)
+    model = spanpp_core.load(given.model, device=given.device).at_scale(given.scale)
+    images = torch.rand(1, 3, *given.size, device=given.device)
+    with torch.inference_mode():
+        ratios = compare(model, images, given)
+        scale_changes(model, given.rounds)
+        by_size = growth(model, max(2, given.rounds // 3))
+    if given.plot is not None:
+        height, width = given.size
+        title = f"{width}x{height} to x{given.scale} on {given.device}"
+        plot(given.plot, title, ratios, by_size)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from .descriptor import (
     load,
 )
 from .engine.compare import split_view
+from .engine.precision import fastest_dtype
 from .engine.run import auto_tile, upscale, working_memory
 from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
@@ -29,6 +30,7 @@ __all__ = [
     "auto_tile",
     "bundled_model",
     "bundled_photo",
+    "fastest_dtype",
     "install",
     "load",
     "parse",

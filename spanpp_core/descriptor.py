@@ -53,6 +53,12 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         network.requires_grad_(False).eval()
 
     @property
+    @override
+    def dtype(self) -> torch.dtype:
+        """The dtype of the convolutions; in bfloat16 the first and last stay float32."""
+        return self.model.dtype
+
+    @property
     def scales(self) -> tuple[int, ...]:
         """The scales the model was trained on, ascending."""
         return self.model.hyper.scales

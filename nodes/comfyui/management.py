@@ -13,7 +13,7 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
-from ...spanpp_core import SpanPPDescriptor
+from ...spanpp_core import SpanPPDescriptor, fastest_dtype
 
 PREVIEW_SIDE = 512
 """Longer side of the live preview in pixels, about."""
@@ -68,9 +68,17 @@ def result_buffer(shape: tuple[int, ...]) -> Tensor:
     )
 
 
-def is_half_fast(device: torch.device) -> bool:
-    """Whether ComfyUI would run a network of this kind in float16 on a device."""
-    return comfy.model_management.should_use_fp16(device)
+def auto_dtype(device: torch.device) -> torch.dtype:
+    """Returns the dtype to run in on a device unless the user chooses one.
+
+    ComfyUI knows its cards and what it was started with; of processors the core knows
+    more.
+    """
+    if comfy.model_management.should_use_fp16(device):
+        return torch.float16
+    if device.type != "cpu" or comfy.model_management.FORCE_FP32:
+        return torch.float32
+    return fastest_dtype(device)
 
 
 def show_text(node: type[Any], text: str) -> None:

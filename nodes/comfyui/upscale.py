@@ -23,8 +23,8 @@ from ...spanpp_core import (
 from ...spanpp_core.network.scale import output_size
 from .management import (
     TileProgress,
+    auto_dtype,
     bring_to_device,
-    is_half_fast,
     load_device,
     result_buffer,
     show_text,
@@ -80,8 +80,8 @@ class SpanPPUpscale(io.ComfyNode):
                     options=[AUTO, *PRECISIONS],
                     default=AUTO,
                     tooltip=(
-                        "Number format of the network: 'auto' is float16 where the device"
-                        " is made for it, else float32."
+                        "Number format of the network: 'auto' is the fastest of the"
+                        " device that stays within 1/255 of float32."
                     ),
                     **ADVANCED,
                 ),
@@ -268,6 +268,6 @@ def _target(
 def chosen_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Returns the dtype to run in on a device."""
     if precision == AUTO:
-        return torch.float16 if is_half_fast(device) else torch.float32
+        return auto_dtype(device)
     one_of("precision", precision, PRECISIONS)
     return PRECISIONS[precision]

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 
-from ..network.model import Hyperparameters
+from ..network.model import Hyperparameters, end_dtype
 
-BODY_TENSORS = 10
+BODY_TENSORS = 12
 """
-Feature maps alive at the body's peak, where the skip connections are concatenated: the
-four parts, their concatenation (four more), the block's output and the result.
+Feature maps in memory at the body's peak, where the skip connections are concatenated:
+the four parts and the concatenation make eight. The others are what libraries need and
+what the C library's heap keeps of those freed before: measured are 9 where a map is
+32 MiB or larger, 10 to 16 below.
 """
 
 SHARE_OF_FREE = 0.5
@@ -32,13 +34,15 @@ def bytes_per_pixel(hyper: Hyperparameters, scale: float, dtype: torch.dtype) ->
     """Estimates the working memory of the network per input pixel read, in bytes.
 
     The larger of the body's peak and the upsampler's (the features and their padded
-    copy, the pixels before and after the shuffle), beside the input in two layouts.
+    copy, the pixels before and after the shuffle, all in the dtype of the last
+    convolution), beside the input in two layouts.
     `benchmarks/memory.py` holds it against what is measured.
     """
-    body = BODY_TENSORS * hyper.channels
-    upsampler = 2 * hyper.channels + 2 * 3 * scale**2
-    inputs = 2 * hyper.in_channels
-    return math.ceil((inputs + max(body, upsampler)) * dtype.itemsize)
+    ends = end_dtype(dtype)
+    body = BODY_TENSORS * hyper.channels * dtype.itemsize
+    upsampler = (2 * hyper.channels + 2 * 3 * scale**2) * ends.itemsize
+    inputs = 2 * hyper.in_channels * ends.itemsize
+    return math.ceil(inputs + max(body, upsampler))
 
 
 def free_memory(device: torch.device) -> int:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.command import app, images
+from spanpp_core.command import app, images, upscale
 
 
 @pytest.fixture
@@ -63,6 +63,26 @@ def test_lossless_files_keep_channels_and_depth(
     expected = spanpp_core.upscale(spanpp_core.load(weights).at_scale(3), x)
     expected = expected[0].movedim(0, -1).mul(top).round().numpy()
     assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [(np.uint8, torch.bfloat16), (np.uint16, torch.float32)]
+)
+def test_automatic_precision_is_of_the_device_for_8_bits_only(
+    tmp_path, weights, monkeypatch, dtype, expected
+):
+    seen = []
+    monkeypatch.setattr(upscale, "fastest_dtype", lambda device: torch.bfloat16)
+    run = upscale.upscale_to
+
+    def watched(model, *arguments, **settings):
+        seen.append(model.dtype)
+        return run(model, *arguments, **settings)
+
+    monkeypatch.setattr(upscale, "upscale_to", watched)
+    source = write(tmp_path / "in.png", noise(8, 8, 3, dtype))
+    assert spanpp("upscale", source, "-o", tmp_path / "out.png", "-m", weights) == 0
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])

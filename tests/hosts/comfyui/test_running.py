@@ -24,7 +24,7 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def upscale(model: str, image: str, size: str = "model scale", **more: Any) -> dict:
-    defaults = {"precision": "auto", "tile": 0, "method": "downscale"}
+    defaults = {"precision": "float32", "tile": 0, "method": "downscale"}
     links = {"model": [model, 0], "image": [image, 0]}
     return node("SpanPPUpscale", **links, **defaults, size=size, **more)
 

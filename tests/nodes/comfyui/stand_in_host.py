@@ -86,6 +86,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         unet_offload_device=lambda: torch.device("cpu"),
         intermediate_device=lambda: torch.device("cpu"),
         should_use_fp16=lambda device: False,
+        FORCE_FP32=False,
         load_models_gpu=lambda models, memory_required, force_full_load: (
             host.memory_asked.append(memory_required)
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def load(host: Host) -> Any:
 
 
 def upscale(host: Host, model: Any, image: torch.Tensor, **more: Any) -> Any:
-    arguments = {"precision": "auto", "tile": 0, "method": "downscale", **more}
+    arguments = {"precision": "float32", "tile": 0, "method": "downscale", **more}
     if "size" not in arguments:
         arguments |= picked(host, "size", "model scale")
     return host.node("SpanPPUpscale").execute(model, image, **arguments)
@@ -204,7 +205,7 @@ def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
     model = load(host)
     upscale(host, model, images())
     assert host.memory_asked == [host.core.working_memory(model, 20, 24)]
-    assert host.memory_asked[0] < 2**20, "a few kilopixels do not take gigabytes"
+    assert host.memory_asked[0] < 2**21, "a few kilopixels do not take gigabytes"
 
 
 def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
@@ -225,6 +226,25 @@ def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
     *_, info = upscale(host, model, images(), precision="bfloat16").values
     assert "bfloat16" in info
     assert model.dtype == torch.float32
+
+
+def test_automatic_precision_asks_the_host_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen() -> str:
+        *_, info = upscale(host, load(host), images(), precision="auto").values
+        return info
+
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert "float32" in chosen()
+    fast = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: fast, raising=False)
+    assert "bfloat16" in chosen()
+    monkeypatch.setattr(management, "FORCE_FP32", True)
+    assert "float32" in chosen()
+    monkeypatch.setattr(management, "should_use_fp16", lambda device: True)
+    assert chosen().splitlines()[1].split(" · ")[1] == "float16"
 
 
 def test_model_info_says_what_is_bound(host: Host) -> None:

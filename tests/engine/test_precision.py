@@ -1,0 +1,126 @@
+"""The dtype that is chosen: fast on the device, and invisible in the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+import spanpp_core
+from spanpp_core import SpanPPDescriptor, fastest_dtype, upscale
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+OLDER = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
+
+@pytest.fixture(scope="module")
+def network() -> SpanPPDescriptor:
+    return spanpp_core.load(spanpp_core.bundled_model())
+
+
+@pytest.fixture(scope="module")
+def photo() -> Tensor:
+    pixels = np.asarray(Image.open(spanpp_core.bundled_photo()).convert("RGB"))
+    return torch.from_numpy(pixels.astype(np.float32) / 255).movedim(-1, 0)[None]
+
+
+def furthest(network: SpanPPDescriptor, dtype: torch.dtype, image: Tensor) -> float:
+    """The largest difference from float32, in steps of 8 bits."""
+    difference = upscale(network.with_dtype(dtype), image) - upscale(network, image)
+    return 255 * difference.abs().max().item()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_what_is_chosen_is_within_a_step_of_float32(network, photo, scale):
+    small = F.interpolate(photo, scale_factor=0.25, mode="bicubic", antialias=True)
+    for image in (small.clamp(0, 1), photo[..., 200:320, 300:460]):
+        off = furthest(network.at_scale(scale), fastest_dtype(CPU), image)
+        assert off < 1, f"{off:.2f} steps of 8 bits at x{scale}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "side"), [(torch.bfloat16, 160), (torch.float16, 24)]
+)
+@pytest.mark.parametrize("scale", [2, 2.5])
+def test_what_may_be_chosen_is_within_a_step_of_float32(
+    network, photo, dtype, side, scale
+):
+    """On any processor, at the cost of emulation: float16 on little of the photo."""
+    image = photo[..., 240 : 240 + side, 400 : 400 + side]
+    off = furthest(network.at_scale(scale), dtype, image)
+    assert off < 1, f"{off:.2f} steps of 8 bits at x{scale}"
+
+
+def test_the_ends_of_a_bfloat16_network_are_float32(model):
+    cast = model.with_dtype(torch.bfloat16)
+    first = cast.model.conv0.conv_3x3_rep.weight
+    assert torch.equal(first, model.model.conv0.conv_3x3_rep.weight), (
+        "the first convolution lost bits: an image in [0, 1] needs more than 8 of them"
+    )
+    assert cast.dtype == cast.model.block_1.c1_r.conv_3x3_rep.weight.dtype
+    assert cast.dtype == torch.bfloat16
+    half = cast.half().model.conv0.conv_3x3_rep.weight
+    assert half.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_processor_is_asked_what_it_can_do(monkeypatch, capabilities, dtype):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: capabilities, raising=False
+    )
+    assert fastest_dtype(CPU) == dtype
+
+
+@pytest.mark.parametrize(
+    ("answers", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"_is_amx_tile_supported": False}, torch.float32),
+        ({"_is_avx512_bf16_supported": True}, torch.bfloat16),
+        ({"_is_amx_tile_supported": True}, torch.bfloat16),
+    ],
+)
+def test_an_older_pytorch_may_not_know(monkeypatch, answers, dtype):
+    for name in ("get_capabilities", *OLDER):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    for name, answer in answers.items():
+        monkeypatch.setattr(
+            torch.cpu, name, lambda answer=answer: answer, raising=False
+        )
+    assert fastest_dtype(CPU) == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "dtype"),
+    [
+        ("NVIDIA H200", (9, 0), torch.float16),
+        ("NVIDIA GeForce RTX 4090", (8, 9), torch.float16),
+        ("NVIDIA GeForce RTX 2060", (7, 5), torch.float16),
+        ("Tesla V100-SXM2-16GB", (7, 0), torch.float16),
+        ("Tesla T4", (7, 5), torch.float16),
+        ("NVIDIA GeForce GTX 1660 Ti", (7, 5), torch.float32),
+        ("NVIDIA T400", (7, 5), torch.float32),
+        ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
+    ],
+)
+def test_a_card_is_known_by_generation_and_name(monkeypatch, name, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fastest_dtype(CUDA) == dtype
+
+
+@pytest.mark.parametrize("kind", ["mps", "meta"])
+def test_what_is_not_known_is_float32(kind):
+    assert fastest_dtype(torch.device(kind)) == torch.float32
