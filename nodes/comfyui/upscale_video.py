@@ -60,8 +60,8 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                     options=[AUTO, *PRECISIONS],
                     default=AUTO,
                     tooltip=(
-                        "Number format of the network: 'auto' is float16 where the device"
-                        " is made for it, else float32."
+                        "Number format of the network: 'auto' is the fastest of the"
+                        " device that stays within 1/255 of float32."
                     ),
                     **ADVANCED,
                 ),
