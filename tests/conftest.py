@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import TINY, training_network
 
 import spanpp_core
-from spanpp_core.network.model import Hyperparameters
+from spanpp_core.network.hyperparameters import Hyperparameters
 
 torch.set_num_threads(1)  # the models are tiny, and other work may be running
 
@@ -34,3 +36,11 @@ def make() -> Callable[..., spanpp_core.SpanPPDescriptor]:
 @pytest.fixture
 def model(make: Callable[..., spanpp_core.SpanPPDescriptor]):
     return make()
+
+
+@pytest.fixture
+def weights(tmp_path_factory) -> Path:
+    """A file of a small training checkpoint."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(training_network().state_dict(), path)
+    return path

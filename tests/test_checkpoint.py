@@ -14,7 +14,8 @@ from tiny import DATA, TINY, training_network
 
 import spanpp_core
 from spanpp_core import checkpoint
-from spanpp_core.network.model import Hyperparameters, SpanPP
+from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.model import SpanPP
 
 CONV = "block_3.c2_r"
 

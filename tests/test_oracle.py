@@ -7,7 +7,7 @@ import torch
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.network.model import Hyperparameters
+from spanpp_core.network.hyperparameters import Hyperparameters
 
 oracle = pytest.importorskip(
     "resselt.archs.spanpp.arch",

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from spanpp_core.network.branches import SpanPPBranches
-from spanpp_core.network.model import Hyperparameters
+from spanpp_core.network.hyperparameters import Hyperparameters
 
 DATA = Path(__file__).parent / "data"
 

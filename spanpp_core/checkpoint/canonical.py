@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..network.branches import SpanPPBranches
-from ..network.model import Hyperparameters, SpanPP
+from ..network.hyperparameters import Hyperparameters
+from ..network.model import SpanPP
 from ..network.reparam import BRANCH_TENSORS, fuse
 from ..network.scale import MAX_SCALE, MIN_SCALE
 from .find import SIGNATURE, find, is_spanc, what_it_is

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..network.model import Hyperparameters, end_dtype
+from ..network.hyperparameters import Hyperparameters
+from ..network.model import end_dtype
 
 BODY_TENSORS = 12
 """

@@ -71,7 +71,7 @@ def upscale(
     _check_image(model, image)
     n, channels, height, width = image.shape
     plan = Plan.of(height, width, model.scale, model.model.halo)
-    channels = channels if model.input_channels == 3 else 3
+    channels = result_channels(model, channels)
     shape = (n, channels, plan.out_height, plan.out_width)
     if out is None:
         out = image.new_empty(shape)
@@ -91,6 +91,11 @@ def upscale(
             jobs += _batches(source, target, tiles, fit)
         _run(model, plan, jobs, on_progress)
     return out
+
+
+def result_channels(model: SpanPPDescriptor, channels: int) -> int:
+    """Returns the channels of what `upscale` makes of an image of ``channels``."""
+    return channels if model.input_channels == 3 else 3
 
 
 def auto_tile(model: SpanPPDescriptor, memory: int | None = None) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..descriptor import SpanPPDescriptor
 from ..errors import ScaleError
 from ..network.scale import MAX_SCALE, output_size
-from .run import Progress, upscale
+from .run import Progress, result_channels, upscale
 
 Method = Literal["native", "downscale"]
 """
@@ -140,12 +140,11 @@ def upscale_to(
     """
     view = model.at_scale(target.scale(model.scales, method))
     n, channels, height, width = image.shape
-    channels = channels if model.input_channels == 3 else 3
     size = (target.height, target.width)
     if output_size(height, width, view.scale) == size:
         return upscale(view, image, tile, on_progress, out=out, memory=memory)
     if out is None:
-        out = image.new_empty(n, channels, *size)
+        out = image.new_empty(n, result_channels(model, channels), *size)
     for i in range(n):  # one at a time: the larger image is not what was asked for
         report = None if on_progress is None else _part(on_progress, i, n)
         larger = upscale(view, image[i : i + 1], tile, report, memory=memory)

@@ -48,13 +48,7 @@ def one_kernel(checkpoint: Checkpoint, scale: Fraction) -> Tensor:
             f" one piece, at most {MAX_KERNEL_BYTES / 2**20:.0f} MiB are put in a file;"
             " choose a simpler fraction near it, such as a half or a quarter"
         )
-    generator = IGConv(
-        channels=hyper.channels,
-        kernel_size=k,
-        implicit_dim=hyper.implicit_dim,
-        latent_layers=hyper.latent_layers,
-        max_trained_scale=hyper.scales[-1],
-    )
+    generator = IGConv(hyper)
     generator.load_state_dict(tensors_of(checkpoint, "upsampler."))
     weight = torch.zeros(shape)
     with torch.no_grad():

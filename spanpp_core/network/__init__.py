@@ -1,5 +1,5 @@
 """The network: scale arithmetic, reparameterisation, kernel generation, model.
 
-Reading order: `scale` (integers and fractions only), `reparam` and `igconv` (pure
+Reading order: `hyperparameters`, `scale` (integers and fractions only), `reparam` and `igconv` (pure
 functions over tensors), `model` (what runs), `branches` (what is trained).
 """

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from .hyperparameters import Hyperparameters
 from .igconv import IGConv, upsample
-from .model import Body, Hyperparameters
+from .model import Body
 from .reparam import BRANCH_TENSORS, Conv3x3, fuse
 from .scale import Window, checked_scale, grid_scale, output_size
 
@@ -91,13 +92,7 @@ class SpanPPBranches(Body):
     def __init__(self, hyper: Hyperparameters) -> None:
         super().__init__(hyper, RepConvBranches)
         self.hyper = hyper
-        self.upsampler = IGConv(
-            channels=hyper.channels,
-            kernel_size=hyper.kernel_size,
-            implicit_dim=hyper.implicit_dim,
-            latent_layers=hyper.latent_layers,
-            max_trained_scale=hyper.scales[-1],
-        )
+        self.upsampler = IGConv(hyper)
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .hyperparameters import Hyperparameters
 from .scale import Window, cell_of, is_exact, phase_groups, shared_phase_of
 
 
@@ -37,30 +38,22 @@ class KernelGroup:
 class IGConv(nn.Module):
     """The kernel generator; parameter names are those of public checkpoints."""
 
-    def __init__(
-        self,
-        *,
-        channels: int,
-        kernel_size: int,
-        implicit_dim: int,
-        latent_layers: int,
-        max_trained_scale: int,
-    ) -> None:
+    def __init__(self, hyper: Hyperparameters) -> None:
         super().__init__()
-        taps = channels * kernel_size**2
-        self.channels = channels
-        self.kernel_size = kernel_size
-        self.max_trained_scale = max_trained_scale
-        self.phase = nn.Conv2d(1, implicit_dim // 2, 1)
-        self.freq = nn.Parameter(torch.randn(taps, implicit_dim, 1, 1) * 0.02)
-        self.amplitude = nn.Parameter(torch.randn(taps, implicit_dim, 1, 1) * 0.02)
+        self.channels = hyper.channels
+        self.kernel_size = hyper.kernel_size
+        self.max_trained_scale = hyper.scales[-1]
+        taps, width = hyper.channels * hyper.kernel_size**2, hyper.implicit_dim
+        self.phase = nn.Conv2d(1, width // 2, 1)
+        self.freq = nn.Parameter(torch.randn(taps, width, 1, 1) * 0.02)
+        self.amplitude = nn.Parameter(torch.randn(taps, width, 1, 1) * 0.02)
         layers: list[nn.Module] = []
-        for _ in range(latent_layers):
-            layers += [nn.Conv2d(implicit_dim, implicit_dim, 1), nn.ReLU()]
-        self.query_kernel = nn.Sequential(*layers, nn.Conv2d(implicit_dim, 3, 1))
+        for _ in range(hyper.latent_layers):
+            layers += [nn.Conv2d(width, width, 1), nn.ReLU()]
+        self.query_kernel = nn.Sequential(*layers, nn.Conv2d(width, 3, 1))
 
     def groups(self, scale: Fraction) -> Iterator[KernelGroup]:
-        """Generates the kernels of a scale, one input cell at a time.
+        """Generates the kernels of a scale, one input cell or shared phase at a time.
 
         An exact scale p/q has p*p positions in q*q cells; making them cell by cell
         keeps the memory bounded by the square of the scale.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
+from .hyperparameters import Hyperparameters
 from .igconv import IGConv, KernelGroup
 from .scale import phase_count
 
@@ -47,22 +48,8 @@ class CachedIGConv(IGConv):
     is made, and rounding them would cost more than it saves.
     """
 
-    def __init__(
-        self,
-        *,
-        channels: int,
-        kernel_size: int,
-        implicit_dim: int,
-        latent_layers: int,
-        max_trained_scale: int,
-    ) -> None:
-        super().__init__(
-            channels=channels,
-            kernel_size=kernel_size,
-            implicit_dim=implicit_dim,
-            latent_layers=latent_layers,
-            max_trained_scale=max_trained_scale,
-        )
+    def __init__(self, hyper: Hyperparameters) -> None:
+        super().__init__(hyper)
         self._made: dict[
             tuple[Fraction, torch.dtype, torch.device], tuple[KernelGroup, ...]
         ] = {}

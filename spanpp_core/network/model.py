@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -16,35 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
+from .hyperparameters import Hyperparameters
 from .igconv import upsample
 from .kernels import CachedIGConv
 from .scale import Window, checked_scale, grid_scale, output_size
 
 BODY_RADIUS = 1 + 6 * 3 + 1
 """How far the body sees, in pixels: conv0, six blocks of three convolutions, conv_2."""
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What the shapes of a checkpoint say about the network."""
-
-    channels: int = 48
-    """C, feature channels of the body."""
-    in_channels: int = 3
-    """Channels of the input image; the output always has 3."""
-    kernel_size: int = 3
-    """K, of the upsampler's convolution; odd."""
-    implicit_dim: int = 256
-    """D, width of the kernel generator; even."""
-    latent_layers: int = 4
-    """L, hidden layers of the kernel generator."""
-    scales: tuple[int, ...] = (1, 2, 3, 4)
-    """S, the trained scales, ascending."""
-
-    @property
-    def default_scale(self) -> int:
-        """The scale bound before anyone asks for another: 2 if trained, or the largest."""
-        return 2 if 2 in self.scales else self.scales[-1]
 
 
 class RepConv(nn.Module):
@@ -155,13 +132,7 @@ class SpanPP(Body):
         super().__init__(hyper, RepConv)
         self.conv0 = FirstConv(hyper.in_channels, hyper.channels)
         self.hyper = hyper
-        self.upsampler = CachedIGConv(
-            channels=hyper.channels,
-            kernel_size=hyper.kernel_size,
-            implicit_dim=hyper.implicit_dim,
-            latent_layers=hyper.latent_layers,
-            max_trained_scale=hyper.scales[-1],
-        )
+        self.upsampler = CachedIGConv(hyper)
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )

@@ -9,23 +9,11 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from front_door import spanpp
 from PIL import Image, ImageCms
-from safetensors.torch import save_file
-from tiny import training_network
 
 import spanpp_core
-from spanpp_core.command import app, images, upscale
-
-
-@pytest.fixture
-def weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(training_network().state_dict(), path)
-    return path
-
-
-def spanpp(*arguments: object) -> int:
-    return app.run([str(argument) for argument in arguments])
+from spanpp_core.command import images, upscale
 
 
 def noise(height: int, width: int, channels: int, dtype: type) -> np.ndarray:

@@ -9,7 +9,8 @@ import torch
 
 import spanpp_core
 from spanpp_core.engine import memory
-from spanpp_core.network.model import Hyperparameters, SpanPP
+from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.model import SpanPP
 
 CPU = torch.device("cpu")
 

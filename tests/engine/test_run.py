@@ -13,7 +13,8 @@ from tiny import training_network
 import spanpp_core
 from spanpp_core.engine import run
 from spanpp_core.engine.plan import Plan
-from spanpp_core.network.model import Hyperparameters, SpanPP
+from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.model import SpanPP
 
 
 def untiled(model, image):

@@ -11,7 +11,7 @@ from tiny import training_network
 
 from spanpp_core import checkpoint
 from spanpp_core.checkpoint import Checkpoint
-from spanpp_core.network.model import Hyperparameters
+from spanpp_core.network.hyperparameters import Hyperparameters
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import BT709, LIMITED, Contents, contents, write_clip, write_sound
-from safetensors.torch import save_file
-from tiny import training_network
+from front_door import spanpp
 
 from spanpp_core import SpanPPDescriptor, Target, upscale_to
-from spanpp_core.command import app
 from spanpp_core.video import CODECS, VideoError, upscale_video
 from spanpp_core.video.source import decoded, pixels, probe
 
@@ -27,17 +25,6 @@ UNEVEN = [0, 512, 700, 2048, 2064, 9000, 9512, 30000, 30016, 30512, 40000]
 
 def twice(height: int, width: int) -> Target:
     return Target.by_factor(height, width, 2)
-
-
-@pytest.fixture
-def weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(training_network().state_dict(), path)
-    return path
-
-
-def spanpp(*arguments: object) -> int:
-    return app.run([str(argument) for argument in arguments])
 
 
 def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:

@@ -32,7 +32,7 @@ PATIENCE = 300  # seconds: two busy cores start chaiNNer slowly
 def sends_progress() -> bool:
     """Whether this chaiNNer tells the editor about progress within a node.
 
-    v0.25.1 only takes it from the node (``TODO: send progress event``).
+    v0.25.1 takes it from the node and sends it nowhere.
     """
     assert SOURCE
     process = Path(SOURCE) / "backend" / "src" / "process.py"
