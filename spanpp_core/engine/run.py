@@ -79,11 +79,9 @@ def upscale(
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
-    fit = pixels_that_fit(
-        model.model.hyper, float(plan.scale), model.dtype, model.device, memory
-    )
+    fit = _fit(model, memory)
     if tile is None:
-        tile = auto_tile(model, memory)
+        tile = _edge_of(fit, plan.halo)
     tiles = list(plan.tiles(tile))
     jobs: deque[_Job] = deque()
     with torch.no_grad():
@@ -100,11 +98,20 @@ def result_channels(model: SpanPPDescriptor, channels: int) -> int:
 
 def auto_tile(model: SpanPPDescriptor, memory: int | None = None) -> int:
     """Returns the edge of the tiles that `upscale` chooses now, in input pixels."""
+    return _edge_of(_fit(model, memory), model.model.halo)
+
+
+def _fit(model: SpanPPDescriptor, memory: int | None) -> int:
+    """The input pixels that may be read at once now."""
     network = model.model
-    fit = pixels_that_fit(
+    return pixels_that_fit(
         network.hyper, network.scale, model.dtype, model.device, memory
     )
-    return max(SMALLEST_TILE, math.isqrt(fit) - 2 * network.halo)
+
+
+def _edge_of(fit: int, halo: int) -> int:
+    """The edge of a tile, without its halo, that reads at most ``fit`` pixels."""
+    return max(SMALLEST_TILE, math.isqrt(fit) - 2 * halo)
 
 
 def working_memory(
