@@ -12,6 +12,7 @@ from .convert import convert
 from .demo import demo
 from .export import export
 from .info import info
+from .train import train
 from .upscale import upscale
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (upscale, demo, info, convert, export):
+for command in (upscale, demo, info, convert, export, train):
     app.command()(command)
 app.add_typer(chainner.app, name="chainner")
 

@@ -7,6 +7,7 @@ Parameter names are those of public training checkpoints, without their derived 
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from .igconv import IGConv, upsample
 from .model import Body
 from .reparam import BRANCH_TENSORS, Conv3x3, fuse
 from .scale import Window, checked_scale, grid_scale, output_size
+
+PUBLISHED_ALPHA = 1.0
+"""Each branch's share at the start, as published: their sum is three convolutions'."""
 
 
 class _Expanded(nn.Module):
@@ -62,12 +66,14 @@ class RepConvBranches(nn.Module):
     of `branches`, and one convolution runs over the pixels instead of seven.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, alpha: float = PUBLISHED_ALPHA
+    ) -> None:
         super().__init__()
         self.conv1 = _Expanded(in_channels, out_channels)
         self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv3 = _Bottleneck(in_channels, out_channels)
-        self.alpha = nn.Parameter(torch.ones(3))
+        self.alpha = nn.Parameter(torch.full((3,), alpha))
 
     def fused(self) -> Conv3x3:
         """Returns the equivalent 3x3 convolution; differentiable."""
@@ -87,10 +93,14 @@ class SpanPPBranches(Body):
     """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
 
     Differentiable in every parameter; the kernel is made anew at each call.
+
+    Args:
+        hyper: Sizes and trained scales.
+        alpha: What each branch's share starts from.
     """
 
-    def __init__(self, hyper: Hyperparameters) -> None:
-        super().__init__(hyper, RepConvBranches)
+    def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
+        super().__init__(hyper, partial(RepConvBranches, alpha=alpha))
         self.hyper = hyper
         self.upsampler = IGConv(hyper)
         self.register_buffer(

@@ -1,0 +1,230 @@
+"""The training loop: L1, Adam, cosine to 0, an average of the weights as the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from safetensors.torch import save  # pyright: ignore
+from tensorboard.summary import Writer
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from ..network.branches import SpanPPBranches
+from .patches import Batch
+
+STATE = "state.ckpt"
+"""What a stopped run goes on from."""
+
+WEIGHTS = "spanpp.safetensors"
+"""The result: averaged weights with their branches, to use or to train further."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast."""
+
+    steps: int
+    learning_rate: float = 5e-4
+    """Falls to 0 over the steps by a cosine."""
+    warm_up: int = 100
+    """Steps over which it rises from 0 first."""
+    clip: float = 1.0
+    """The norm that gradients are scaled down to."""
+    ema: float = 0.999
+    """The share of the averaged weights that a step leaves as it was."""
+    save_every: int = 500
+    """Steps between two saved states."""
+
+    def rate(self, step: int) -> float:
+        """Returns the learning rate of a step."""
+        rising = min(1.0, (step + 1) / max(1, self.warm_up))
+        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * rising * falling
+
+
+class Report(NamedTuple):
+    """What became of a step."""
+
+    step: int
+    """Counted from 1."""
+    scale: float
+    loss: float
+    gradient_norm: float
+    """Before it was clipped."""
+
+
+Judge = Callable[[SpanPPBranches], Mapping[str, float]]
+"""Measures the averaged weights; what it returns is logged by name."""
+
+
+def train(
+    network: SpanPPBranches,
+    patches: Callable[[int], Dataset[Batch]],
+    schedule: Schedule,
+    out: Path,
+    *,
+    fabric: Fabric,
+    settings: Mapping[str, Any],
+    workers: int = 0,
+    judge: Judge | None = None,
+    on_step: Callable[[Report], None] | None = None,
+) -> None:
+    """Trains a network, or goes on with what was begun in ``out``.
+
+    After every `Schedule.save_every` steps, ``out`` holds the state and the averaged
+    weights; a run that was killed and is started again does what it would have done.
+    TensorBoard's events lie there too.
+
+    Args:
+        network: The initial network; ignored where ``out`` has a state.
+        patches: Gives a process its batches, from its number; see `Patches`.
+        schedule: How long and how fast.
+        out: A folder.
+        fabric: Where it runs, in which precision, launched.
+        settings: Everything that makes this run what it is, as JSON can hold it; stored
+            with the weights, and compared when a run is taken up again.
+        workers: Processes that prepare batches beside this one.
+        judge: Asked whenever the state is saved.
+        on_step: Called after each step.
+
+    Raises:
+        ValueError: ``out`` has the state of a run with other settings.
+        FloatingPointError: The loss is not finite any more.
+    """
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+        fused=fabric.device.type == "cuda",
+    )
+    done = _restored(out / STATE, settings, network, average, optimizer)
+    average.to(fabric.device)
+    model, optimizer = cast("Any", fabric.setup(network, optimizer))
+    loader = fabric.setup_dataloaders(
+        DataLoader(
+            patches(fabric.global_rank),
+            batch_size=None,
+            sampler=range(done, schedule.steps),
+            num_workers=workers,
+        ),
+        use_distributed_sampler=False,
+    )
+    main = fabric.is_global_zero
+    log = Writer(str(out)) if main else None
+    for step, (low, high, scale) in enumerate(loader, done):
+        rate = schedule.rate(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = F.l1_loss(model(low, float(scale)), high)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(
+            model, optimizer, max_norm=schedule.clip, error_if_nonfinite=False
+        )
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update_parameters(network)
+        report = Report(step + 1, float(scale), loss.item(), cast(Tensor, norm).item())
+        if not math.isfinite(report.loss + report.gradient_norm):
+            raise FloatingPointError(
+                f"the loss is {report.loss} at step {report.step}; start again from the"
+                f" state in {out} or anew, with a lower learning rate than {rate:.2g}"
+            )
+        if log is not None:
+            log.add_scalar(f"loss/x{report.scale:.4g}", report.loss, report.step)
+            log.add_scalar("gradient_norm", report.gradient_norm, report.step)
+            log.add_scalar("learning_rate", rate, report.step)
+        last = report.step == schedule.steps
+        if main and (last or report.step % schedule.save_every == 0):
+            made = cast(SpanPPBranches, average.module)
+            write_weights(out / WEIGHTS, made, settings, report.step)
+            _save(out / STATE, settings, report.step, network, average, optimizer)
+            if judge is not None and log is not None:
+                for name, value in judge(made).items():
+                    log.add_scalar(name, value, report.step)
+        if on_step is not None:
+            on_step(report)
+    if log is not None:
+        log.close()
+
+
+def write_weights(
+    path: Path, network: SpanPPBranches, settings: Mapping[str, Any], step: int
+) -> None:
+    """Writes a network with its branches as safetensors, whole or not at all."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {
+        "format": "pt",
+        "architecture": "SpanPP",
+        "scales": json.dumps(network.hyper.scales),
+        "hyperparameters": json.dumps(asdict(network.hyper)),
+        "training": json.dumps({**settings, "step": step}),
+    }
+    _replace(path, save(tensors, metadata))
+
+
+def _save(
+    path: Path,
+    settings: Mapping[str, Any],
+    step: int,
+    network: SpanPPBranches,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    state = {
+        "settings": json.dumps(settings),
+        "step": step,
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    partial = path.with_name(path.name + ".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def _restored(
+    path: Path,
+    settings: Mapping[str, Any],
+    network: SpanPPBranches,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Puts a saved state into its places and returns the steps done."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    before, now = json.loads(state["settings"]), json.loads(json.dumps(settings))
+    other = [k for k in {**before, **now} if before.get(k) != now.get(k)]
+    if other:
+        raise ValueError(
+            f"{path.parent} holds a run with {other[0]} = {before.get(other[0])}, and"
+            f" {now.get(other[0])} was asked for; ask for the same, or give another"
+            " folder"
+        )
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
