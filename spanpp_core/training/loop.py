@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -101,7 +101,8 @@ def train(
         ValueError: ``out`` has the state of a run with other settings.
         FloatingPointError: The loss is not finite any more.
     """
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))
+    averaging: Any = get_ema_multi_avg_fn(schedule.ema)  # pyright: ignore
+    average = AveragedModel(network, multi_avg_fn=averaging)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         betas=(0.9, 0.99),
@@ -110,19 +111,20 @@ def train(
     )
     done = _restored(out / STATE, settings, network, average, optimizer)
     average.to(fabric.device)
-    model, optimizer = cast("Any", fabric.setup(network, optimizer))
-    loader = fabric.setup_dataloaders(
-        DataLoader(
-            patches(fabric.global_rank),
-            batch_size=None,
-            sampler=range(done, schedule.steps),
-            num_workers=workers,
-        ),
-        use_distributed_sampler=False,
+    model, optimizer = fabric.setup(network, optimizer)
+    loader = DataLoader(
+        patches(fabric.global_rank),
+        batch_size=None,
+        sampler=range(done, schedule.steps),
+        num_workers=workers,
+    )
+    batches = cast(
+        "Iterable[Batch]",
+        fabric.setup_dataloaders(loader, use_distributed_sampler=False),
     )
     main = fabric.is_global_zero
     log = Writer(str(out)) if main else None
-    for step, (low, high, scale) in enumerate(loader, done):
+    for step, (low, high, scale) in enumerate(batches, done):
         rate = schedule.rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
