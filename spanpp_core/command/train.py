@@ -73,7 +73,7 @@ def train(
     ] = 48,
     learning_rate: Annotated[
         float, typer.Option("--lr", help="At its highest; falls to 0 by a cosine.")
-    ] = 5e-4,
+    ] = 2e-4,
     channels: Annotated[int, typer.Option(min=4, help="Of a new network.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and patches.")] = 0,
     precision: Annotated[

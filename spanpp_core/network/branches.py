@@ -110,9 +110,9 @@ class _LastConv(nn.Conv2d):
     """The convolution that makes the features, likewise."""
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
 
 
 class SpanPPBranches(Body):

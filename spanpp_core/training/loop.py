@@ -34,7 +34,7 @@ class Schedule:
     """How long and how fast."""
 
     steps: int
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     """Falls to 0 over the steps by a cosine."""
     warm_up: int = 100
     """Steps over which it rises from 0 first."""

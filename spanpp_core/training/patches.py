@@ -110,9 +110,10 @@ class Patches(Dataset[Batch]):
         photo = int(random.integers(len(self.photos)))
         side = _cut(self.patch, scale)[1]
         level = int(random.integers(len(self.photos.places[photo])))
+        _, height, width = self.photos.places[photo][level]
+        top = int(random.integers(height - side + 1))
+        left = int(random.integers(width - side + 1))
         pixels = self.photos.at(photo, level)
-        top = int(random.integers(pixels.shape[0] - side + 1))
-        left = int(random.integers(pixels.shape[1] - side + 1))
         crop = pixels[top : top + side, left : left + side]
         full = torch.from_numpy(crop.astype(np.float32)).movedim(-1, 0)[None] / 255
         full = full.rot90(int(random.integers(4)), (-2, -1))
