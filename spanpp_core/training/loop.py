@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from ..checkpoint.files import write_whole
 from ..network.branches import SpanPPBranches
 from .patches import Batch
 
@@ -175,7 +175,7 @@ def write_weights(
         "hyperparameters": json.dumps(asdict(network.hyper)),
         "training": json.dumps({**settings, "step": step}),
     }
-    _replace(path, save(tensors, metadata))
+    write_whole(path, save(tensors, metadata))
 
 
 def _save(
@@ -221,12 +221,3 @@ def _restored(
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
