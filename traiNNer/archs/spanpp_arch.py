@@ -47,13 +47,13 @@ def SpanPP(  # noqa: N802
         )
     try:
         # not above: whoever trains another network does not need the package
-        from traiNNer.archs.spanpp_network import Network  # noqa: PLC0415
+        from traiNNer.archs.spanpp_network import SpanPPNetwork  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(
             f"SpanPP needs its package ({error}): pip install the folder that this"
             " traiNNer folder came in"
         ) from error
-    return Network(
+    return SpanPPNetwork(
         scales=scales,
         eval_base_scale=eval_scale,
         num_in_ch=num_in_ch,

@@ -15,8 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spanpp_core.checkpoint import parse
+from spanpp_core.export.frozen import Frozen
 from spanpp_core.network.branches import SpanPPBranches
 from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.kernels import untraced
 
 CACHES = (
     ".conv_3x3_rep.weight",
@@ -26,7 +29,7 @@ CACHES = (
 )
 
 
-class Network(SpanPPBranches):
+class SpanPPNetwork(SpanPPBranches):
     """SpanPP in training: ``(N, C, H, W) -> (N, 3, H*s, W*s)`` at the scale `scale`."""
 
     def __init__(
@@ -63,16 +66,39 @@ class Network(SpanPPBranches):
             "latent_layers": latent_layers,
         }
         """What the trainer stores in the metadata of a checkpoint."""
-        self.register_state_dict_post_hook(_add_caches)
         self.register_load_state_dict_pre_hook(_to_branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscales by `scale`; no arithmetic on the image's size, for ONNX tracers."""
+        """Upscales by `scale`."""
+        if torch.jit.is_tracing():
+            return self._frozen()(x)
         features = self.features(x)
         with torch.autocast(x.device.type, enabled=False):
             (group,) = self.upsampler.groups(Fraction(self.scale))
         y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
         return F.pixel_shuffle(y, self.scale)
+
+    def _frozen(self) -> Frozen:
+        """Returns the plain network of this scale, for the trainer's ONNX export.
+
+        What makes its weights has no place in the file, nor an ONNX form.
+        """
+        with untraced(), torch.no_grad():
+            return Frozen(parse(self.state_dict()), self.scale)
+
+    def state_dict(
+        self, *args: Any, prefix: str = "", keep_vars: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        """Returns what a file holds: the trained tensors and the caches, made anew.
+
+        Other readers know the network by the caches; trainers that keep them as
+        parameters save stale or averaged ones. ``keep_vars`` asks for what is trained,
+        as exporters do, and gets nothing else.
+        """
+        state = super().state_dict(*args, prefix=prefix, keep_vars=keep_vars, **options)
+        if not keep_vars:
+            state |= {prefix + name: value for name, value in self.caches().items()}
+        return state
 
     def map_state_dict(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a file's tensors under the keys that `state_dict` has here.
@@ -84,16 +110,8 @@ class Network(SpanPPBranches):
         return mapped | self.caches()
 
 
-def _add_caches(module: Network, state: dict[str, Any], prefix: str, _: object) -> None:
-    """Adds the tensors that other readers know the network by, made anew.
-
-    Trainers that keep them as parameters save stale or averaged ones.
-    """
-    state.update({prefix + name: value for name, value in module.caches().items()})
-
-
 def _to_branches(
-    module: Network, state: dict[str, Any], prefix: str = "", *_: object
+    module: SpanPPNetwork, state: dict[str, Any], prefix: str = "", *_: object
 ) -> None:
     """Makes the trained tensors alone of a file's, in place.
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from traiNNer import models
-from traiNNer.archs.spanpp_network import Network
+from traiNNer.archs.spanpp_network import SpanPPNetwork
 from traiNNer.models.realesrgan_model import RealESRGANModel
 from traiNNer.models.realesrgan_paired_model import RealESRGANPairedModel
 from traiNNer.models.sr_model import SRModel
@@ -37,7 +37,7 @@ class ManyScales:
             self.scaled.append(self.net_g_ema.ema_model)
         if self.net_g_teacher is not None:
             teacher = self.get_bare_model(self.net_g_teacher)
-            if isinstance(teacher, Network):
+            if isinstance(teacher, SpanPPNetwork):
                 teacher.scale = self.scales[-1]  # what it makes is ground truth
         self.part = 0
         self.losses_of: dict[int, tuple[Any, int]] = {}
