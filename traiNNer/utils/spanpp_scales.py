@@ -37,8 +37,8 @@ def checked_scales(scale_list: Any, largest: int) -> tuple[int, ...]:
             " [1, 2, 3, 4]"
         )
     for value in scale_list:
-        whole = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (whole and value == int(value) and 1 <= value <= MAX_SCALE):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and value in range(1, MAX_SCALE + 1)):
             raise ValueError(
                 f"scale_list holds {value!r}; give whole numbers from 1 to {MAX_SCALE}"
             )
