@@ -29,6 +29,19 @@ def test_no_file_of_the_trainer_is_overwritten(trainer: Merged):
         assert not place.exists(), f"the trainer has a {place} now: rename ours"
 
 
+def test_configs_are_in_the_trainers_format(trainer: Merged):
+    files = sorted((ROOT / "traiNNer/options").rglob("*.yml"))
+    assert len(files) == 3
+    code = """
+import sys
+from traiNNer.utils.options import yaml_load
+for file in sys.argv[1:]:
+    print("SCALE", yaml_load(file)[0].scale)
+"""
+    done = trainer.run("-c", code, *map(str, files))
+    assert done.stdout.count("SCALE 4") == len(files), done.stdout
+
+
 @pytest.fixture(scope="module")
 def fidelity(trainer: Merged) -> str:
     options = trainer.config("fidelity", iterations=ITERATIONS, name="fidelity")
