@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
 
 from .. import checkpoint
-from ..network.branches import RepConvBranches, SpanPPBranches
+from ..network.branches import SpanPPBranches
 from ..network.hyperparameters import Hyperparameters
-from ..network.model import RepConv, SpanPP
-from ..network.reparam import Conv3x3
 
 
 def new_network(hyper: Hyperparameters, seed: int) -> SpanPPBranches:
@@ -36,19 +32,11 @@ def network_of(path: Path, scales: Sequence[int], seed: int) -> SpanPPBranches:
     """
     found = checkpoint.read(path)
     network = new_network(replace(found.hyper, scales=tuple(scales)), seed)
+    state = network.state_dict()
     if found.kind == "training":
         stored = checkpoint.find(checkpoint.read_tensors(path)) or {}
-        state = network.state_dict()
-        state.update({k: stored[k] for k in state if k in stored and k != "MetaIGConv"})
-        network.load_state_dict(state)
-        return network
-    fused = SpanPP(found.hyper)
-    fused.load_state_dict(found.state_dict)
-    convs = cast("Iterable[tuple[str, nn.Module]]", network.named_modules())
-    for name, conv in convs:
-        if isinstance(conv, RepConvBranches):
-            plain = cast(RepConv, fused.get_submodule(name)).conv_3x3_rep
-            conv.become(Conv3x3(plain.weight, cast(Tensor, plain.bias)))
-    network.conv_cat.load_state_dict(fused.conv_cat.state_dict())
-    network.upsampler.load_state_dict(fused.upsampler.state_dict())
+    else:
+        stored = {**found.state_dict, **network.branches_for(found.state_dict)}
+    state.update({k: stored[k] for k in state if k in stored and k != "MetaIGConv"})
+    network.load_state_dict(state)
     return network
