@@ -72,8 +72,9 @@ def train(
         int, typer.Option(min=12, help="Side of the low-resolution patches, px.")
     ] = 48,
     learning_rate: Annotated[
-        float, typer.Option("--lr", help="At its highest; falls to 0 by a cosine.")
-    ] = 2e-4,
+        float,
+        typer.Option("--lr", help="Share of a weight that a step changes at most."),
+    ] = 3e-3,
     channels: Annotated[int, typer.Option(min=4, help="Of a new network.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and patches.")] = 0,
     precision: Annotated[

@@ -1,4 +1,4 @@
-"""The training loop: L1, Adam, cosine to 0, an average of the weights as the result."""
+"""The training loop: L1, Muon and Adam, cosine to 0, averaged weights as the result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from safetensors.torch import save  # pyright: ignore
 from tensorboard.summary import Writer
-from torch import Tensor
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoint.files import write_whole
 from ..network.branches import SpanPPBranches
+from .muon import Muon, split
 from .patches import Batch
+
+ADAM_SHARE = 1 / 30
+"""Adam's learning rate over Muon's, which are not in the same units."""
 
 STATE = "state.ckpt"
 """What a stopped run goes on from."""
@@ -34,22 +38,23 @@ class Schedule:
     """How long and how fast."""
 
     steps: int
-    learning_rate: float = 2e-4
-    """Falls to 0 over the steps by a cosine."""
+    learning_rate: float = 3e-3
+    """The share of its norm by which a step changes a matrix of the body, at first; it
+    falls to 0 over the steps by a cosine. Everything else is Adam's, at a thirtieth."""
     warm_up: int = 100
     """Steps over which it rises from 0 first."""
     clip: float = 1.0
     """The norm that gradients are scaled down to."""
-    ema: float = 0.999
+    ema: float = 0.998
     """The share of the averaged weights that a step leaves as it was."""
     save_every: int = 500
     """Steps between two saved states."""
 
-    def rate(self, step: int) -> float:
-        """Returns the learning rate of a step."""
+    def share(self, step: int) -> float:
+        """Returns the share of the highest learning rate that a step has."""
         rising = min(1.0, (step + 1) / max(1, self.warm_up))
         falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.learning_rate * rising * falling
+        return rising * falling
 
 
 class Report(NamedTuple):
@@ -103,15 +108,17 @@ def train(
     """
     averaging: Any = get_ema_multi_avg_fn(schedule.ema)  # pyright: ignore
     average = AveragedModel(network, multi_avg_fn=averaging)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        betas=(0.9, 0.99),
-        weight_decay=0.0,
-        fused=fabric.device.type == "cuda",
-    )
-    done = _restored(out / STATE, settings, network, average, optimizer)
+    matrices, others = split(network)
+    optimizers: list[torch.optim.Optimizer] = [
+        Muon(matrices, schedule.learning_rate),
+        torch.optim.Adam(others, schedule.learning_rate * ADAM_SHARE, (0.9, 0.99)),
+    ]
+    highest = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    parts = {"network": network, "average": average}
+    parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
+    done = _restored(out / STATE, settings, parts)
     average.to(fabric.device)
-    model, optimizer = fabric.setup(network, optimizer)
+    model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
     loader = DataLoader(
         patches(fabric.global_rank),
         batch_size=None,
@@ -125,32 +132,31 @@ def train(
     main = fabric.is_global_zero
     log = Writer(str(out)) if main else None
     for step, (low, high, scale) in enumerate(batches, done):
-        rate = schedule.rate(step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        share = schedule.share(step)
+        for optimizer, rate in zip(ready, highest):
+            optimizer.param_groups[0]["lr"] = share * rate
         loss = F.l1_loss(model(low, float(scale)), high)
         fabric.backward(loss)
-        norm = fabric.clip_gradients(
-            model, optimizer, max_norm=schedule.clip, error_if_nonfinite=False
-        )
-        optimizer.step()
-        optimizer.zero_grad()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        for optimizer in ready:
+            optimizer.step()
+            optimizer.zero_grad()
         average.update_parameters(network)
-        report = Report(step + 1, float(scale), loss.item(), cast(Tensor, norm).item())
+        report = Report(step + 1, float(scale), loss.item(), norm.item())
         if not math.isfinite(report.loss + report.gradient_norm):
             raise FloatingPointError(
                 f"the loss is {report.loss} at step {report.step}; start again from the"
-                f" state in {out} or anew, with a lower learning rate than {rate:.2g}"
+                f" state in {out} or anew, with a lower learning rate than {schedule.learning_rate:g}"
             )
         if log is not None:
             log.add_scalar(f"loss/x{report.scale:.4g}", report.loss, report.step)
             log.add_scalar("gradient_norm", report.gradient_norm, report.step)
-            log.add_scalar("learning_rate", rate, report.step)
+            log.add_scalar("learning_rate", share * highest[0], report.step)
         last = report.step == schedule.steps
         if main and (last or report.step % schedule.save_every == 0):
             made = cast(SpanPPBranches, average.module)
             write_weights(out / WEIGHTS, made, settings, report.step)
-            _save(out / STATE, settings, report.step, network, average, optimizer)
+            _save(out / STATE, settings, report.step, parts)
             if judge is not None and log is not None:
                 for name, value in judge(made).items():
                     log.add_scalar(name, value, report.step)
@@ -179,32 +185,15 @@ def write_weights(
 
 
 def _save(
-    path: Path,
-    settings: Mapping[str, Any],
-    step: int,
-    network: SpanPPBranches,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
+    path: Path, settings: Mapping[str, Any], step: int, parts: Mapping[str, Any]
 ) -> None:
-    state = {
-        "settings": json.dumps(settings),
-        "step": step,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
+    state = {name: part.state_dict() for name, part in parts.items()}
     partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
+    torch.save({"settings": json.dumps(settings), "step": step, **state}, partial)
     partial.replace(path)
 
 
-def _restored(
-    path: Path,
-    settings: Mapping[str, Any],
-    network: SpanPPBranches,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-) -> int:
+def _restored(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
     """Puts a saved state into its places and returns the steps done."""
     if not path.exists():
         return 0
@@ -217,7 +206,6 @@ def _restored(
             f" {now.get(other[0])} was asked for; ask for the same, or give another"
             " folder"
         )
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return int(state["step"])
