@@ -12,6 +12,7 @@ from .convert import convert
 from .demo import demo
 from .export import export
 from .info import info
+from .train import train
 from .upscale import upscale
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (upscale, demo, info, convert, export):
+for command in (upscale, demo, info, convert, export, train):
     app.command()(command)
 app.add_typer(chainner.app, name="chainner")
 
@@ -37,7 +38,7 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", status=130)
-    except (ValueError, MemoryError, OSError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
         return _fail(str(error))
 
 

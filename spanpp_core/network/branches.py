@@ -1,12 +1,15 @@
 """SpanPP as it is trained: three branches behind every 3x3 convolution.
 
 Parameter names are those of public training checkpoints, without their derived caches
-(``conv_3x3_rep``, ``eval_conv``), which hold nothing that the branches do not say.
+(``conv_3x3_rep``, ``eval_conv``), which hold nothing that the branches do not say. Where
+other readers of a file look for them, `SpanPPBranches.caches` makes them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +19,11 @@ from typing_extensions import override
 from .hyperparameters import Hyperparameters
 from .igconv import IGConv, upsample
 from .model import Body
-from .reparam import BRANCH_TENSORS, Conv3x3, fuse
+from .reparam import BRANCH_TENSORS, BRANCHES, Conv3x3, fuse, fuse_bottleneck
 from .scale import Window, checked_scale, grid_scale, output_size
+
+PUBLISHED_ALPHA = 1.0
+"""Each branch's share at the start, as published: their sum is three convolutions'."""
 
 
 class _Expanded(nn.Module):
@@ -62,16 +68,35 @@ class RepConvBranches(nn.Module):
     of `branches`, and one convolution runs over the pixels instead of seven.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, alpha: float = PUBLISHED_ALPHA
+    ) -> None:
         super().__init__()
         self.conv1 = _Expanded(in_channels, out_channels)
         self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv3 = _Bottleneck(in_channels, out_channels)
-        self.alpha = nn.Parameter(torch.ones(3))
+        self.alpha = nn.Parameter(torch.full((3,), alpha))
 
     def fused(self) -> Conv3x3:
-        """Returns the equivalent 3x3 convolution; differentiable."""
-        return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
+        """Returns the equivalent 3x3 convolution; differentiable.
+
+        In the dtype of the weights, under autocast too: half precision belongs to the
+        pixels, and rounding every factor on the way would make another kernel.
+        """
+        with torch.autocast(self.alpha.device.type, enabled=False):
+            return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
+
+    def fused_bottleneck(self) -> Conv3x3:
+        """Returns the 3x3 convolution that equals the third branch alone."""
+        names = BRANCHES["bottleneck"]
+        return fuse_bottleneck(*(self.get_parameter(name) for name in names))
+
+    def plain_for(self, fused: Conv3x3) -> Conv3x3:
+        """Returns the plain branch with which the three amount to ``fused``."""
+        mine, share = self.fused(), self.alpha[1]
+        weight = self.conv2.weight + (fused.weight - mine.weight) / share
+        bias = self.conv2.get_parameter("bias") + (fused.bias - mine.bias) / share
+        return Conv3x3(weight.detach(), bias.detach())
 
     def branches(self, x: Tensor) -> Tensor:
         """Runs the three branches one by one: the definition that `fused` equals."""
@@ -83,15 +108,43 @@ class RepConvBranches(nn.Module):
         return F.conv2d(x, *self.fused(), padding=1)
 
 
+class _FirstConv(RepConvBranches):
+    """The convolution that reads the image, in float32 whatever the body runs in."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class _LastConv(nn.Conv2d):
+    """The convolution that makes the features, likewise."""
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
 class SpanPPBranches(Body):
     """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
 
     Differentiable in every parameter; the kernel is made anew at each call.
+
+    Under autocast the first convolution, the last one and the upsampler stay float32:
+    in bfloat16 they shift the whole image by a few thousandths, and what training then
+    follows is that shift (its gradient has nothing in common with the true one).
+
+    Args:
+        hyper: Sizes and trained scales.
+        alpha: What each branch's share starts from.
     """
 
-    def __init__(self, hyper: Hyperparameters) -> None:
-        super().__init__(hyper, RepConvBranches)
+    def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
+        super().__init__(hyper, partial(RepConvBranches, alpha=alpha))
         self.hyper = hyper
+        self.conv0 = _FirstConv(hyper.in_channels, hyper.channels, alpha)
+        self.conv_cat = _LastConv(4 * hyper.channels, hyper.channels, 1)
         self.upsampler = IGConv(hyper)
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
@@ -110,20 +163,59 @@ class SpanPPBranches(Body):
         asked = checked_scale(scale, self.hyper.scales)
         rows, cols = output_size(height, width, asked)
         grid: Fraction = grid_scale(asked)
-        groups = self.upsampler.groups(grid)
         window = Window(0, 0, range(rows), range(cols))
         features = self.features(x)
-        return upsample(features, groups, self.hyper.kernel_size, grid, window)
+        with torch.autocast(x.device.type, enabled=False):
+            groups = self.upsampler.groups(grid)
+            return upsample(features, groups, self.hyper.kernel_size, grid, window)
 
     def fused_state_dict(self) -> dict[str, Tensor]:
         """Returns the state dict of the equivalent inference network, detached."""
         state: dict[str, Tensor] = {}
-        for name, module in self.named_modules():  # pyright: ignore
-            if isinstance(module, RepConvBranches):
-                weight, bias = module.fused()
-                state[f"{name}.conv_3x3_rep.weight"] = weight.detach()
-                state[f"{name}.conv_3x3_rep.bias"] = bias.detach()
+        for name, conv in self._convs():
+            state |= _named(f"{name}.conv_3x3_rep", conv.fused())
         for name, tensor in self.state_dict().items():
             if name.startswith(("conv_cat.", "upsampler.", "MetaIGConv")):
                 state[name] = tensor
         return state
+
+    def caches(self) -> dict[str, Tensor]:
+        """Returns what public training checkpoints hold beside the branches.
+
+        Those are the fused convolutions and, of each, the fused third branch; detached
+        and contiguous. Some readers know the network by these names.
+        """
+        state: dict[str, Tensor] = {}
+        for name, conv in self._convs():
+            state |= _named(f"{name}.conv3.eval_conv", conv.fused_bottleneck())
+            state |= _named(f"{name}.conv_3x3_rep", conv.fused())
+        return state
+
+    def branches_for(self, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the branches with which this network equals a fused one.
+
+        A fused kernel does not say what its branches were. These keep the values they
+        have here, except the plain one, which takes the difference.
+
+        Args:
+            fused: The ``*.conv_3x3_rep.*`` tensors of a fused checkpoint.
+        """
+        state: dict[str, Tensor] = {}
+        for name, conv in self._convs():
+            weight, bias = (
+                fused[f"{name}.conv_3x3_rep.{part}"].to(conv.alpha)
+                for part in ("weight", "bias")
+            )
+            for part in BRANCH_TENSORS:
+                state[f"{name}.{part}"] = conv.get_parameter(part).detach()
+            state |= _named(f"{name}.conv2", conv.plain_for(Conv3x3(weight, bias)))
+        return state
+
+    def _convs(self) -> Iterator[tuple[str, RepConvBranches]]:
+        for name, module in self.named_modules():  # pyright: ignore
+            if isinstance(module, RepConvBranches):
+                yield name, module
+
+
+def _named(name: str, conv: Conv3x3) -> dict[str, Tensor]:
+    return {f"{name}.{part}": value.detach() for part, value in conv._asdict().items()}

@@ -31,7 +31,7 @@ def _uncompiled(method: _Method) -> _Method:
 
 
 @contextmanager
-def _untraced() -> Generator[None, None, None]:
+def untraced() -> Generator[None, None, None]:
     """Keeps what runs out of a traced graph, where its results become constants."""
     state = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)  # pyright: ignore
@@ -93,7 +93,7 @@ class CachedIGConv(IGConv):
                 torch.inference_mode(False),
                 torch.no_grad(),
                 torch.autocast(device_type, enabled=False),
-                _untraced(),
+                untraced(),
             ):
                 group = next(groups, None)
                 if group is None:

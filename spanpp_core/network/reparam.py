@@ -55,7 +55,7 @@ def fuse(branches: Mapping[str, Tensor]) -> Conv3x3:
     """
     a = _then_3x3(*(branches[name] for name in BRANCHES["expanded"]))
     b = Conv3x3(*(branches[name] for name in BRANCHES["plain"]))
-    c = _fuse_bottleneck(*(branches[name] for name in BRANCHES["bottleneck"]))
+    c = fuse_bottleneck(*(branches[name] for name in BRANCHES["bottleneck"]))
     to_a, to_b, to_c = branches["alpha"].unbind()
     weight = to_a * a.weight + to_b * b.weight + to_c * c.weight
     bias = to_a * a.bias + to_b * b.bias + to_c * c.bias
@@ -72,7 +72,7 @@ def _then_3x3(k0: Tensor, b0: Tensor, k1: Tensor, b1: Tensor) -> Conv3x3:
     return Conv3x3(weight, torch.einsum("omhw,m->o", k1, b0) + b1)
 
 
-def _fuse_bottleneck(
+def fuse_bottleneck(
     skip: Tensor,
     skip_bias: Tensor,
     k0: Tensor,
@@ -82,9 +82,10 @@ def _fuse_bottleneck(
     k2: Tensor,
     b2: Tensor,
 ) -> Conv3x3:
-    """A 1x1 -> 3x3 -> 1x1 bottleneck with a 1x1 skip beside it."""
+    """Fuses a 1x1 -> 3x3 -> 1x1 bottleneck with a 1x1 skip beside it; contiguous."""
     inner = _then_3x3(k0, b0, k1, b1)
     project = k2.flatten(1)  # (out, mid)
     weight = torch.einsum("om,mihw->oihw", project, inner.weight)
     bias = project @ inner.bias + b2
-    return Conv3x3(weight + F.pad(skip, (1, 1, 1, 1)), bias + skip_bias)
+    weight = weight + F.pad(skip, (1, 1, 1, 1))
+    return Conv3x3(weight.contiguous(), bias + skip_bias)

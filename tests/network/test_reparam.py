@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import TINY, training_network
 
 from spanpp_core.network.branches import RepConvBranches
@@ -36,9 +37,41 @@ def test_gradients_of_weight_space_training_are_those_of_the_branches():
 
 
 def test_fused_tensors_are_contiguous():
-    weight, bias = RepConvBranches(3, 4).fused()
-    assert weight.is_contiguous()
-    assert bias.is_contiguous()
+    conv = RepConvBranches(3, 4)
+    for tensor in (*conv.fused(), *conv.fused_bottleneck()):
+        assert tensor.is_contiguous()
+
+
+def test_fused_bottleneck_equals_the_third_branch():
+    torch.manual_seed(2)
+    conv = RepConvBranches(4, 6).double()
+    x = torch.randn(1, 4, 6, 5, dtype=torch.float64)
+    result = F.conv2d(x, *conv.fused_bottleneck(), padding=1)
+    torch.testing.assert_close(result, conv.conv3(x), rtol=0, atol=1e-12)
+
+
+def test_autocast_rounds_no_fused_weight():
+    torch.manual_seed(3)
+    conv = RepConvBranches(3, 4)
+    expected = conv.fused()
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = conv.fused()
+        assert conv(torch.rand(1, 3, 5, 5)).dtype == torch.bfloat16
+    torch.testing.assert_close(fused, expected, rtol=0, atol=0)
+
+
+def test_branches_made_for_a_fused_network_amount_to_it():
+    fused = training_network(seed=1).fused_state_dict()
+    other = training_network(seed=2)
+    others = dict(other.state_dict())
+    branches = other.branches_for(fused)
+    other.load_state_dict({**others, **branches})
+    again = other.fused_state_dict()
+    for name, tensor in fused.items():
+        if "conv_3x3_rep" in name:
+            torch.testing.assert_close(again[name], tensor, rtol=1e-4, atol=1e-6)
+    changed = {n for n, t in branches.items() if not torch.equal(t, others[n])}
+    assert all(".conv2." in name for name in changed)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 2.5, 4])

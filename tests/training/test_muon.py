@@ -1,0 +1,57 @@
+"""Muon's steps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import training_network
+
+from spanpp_core.training.muon import Muon, orthogonal, split
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 8, 40), (3, 40, 8)])
+def test_all_directions_become_about_equally_long(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonal(matrices))
+    assert singular.min() > 0.3
+    assert singular.max() < 1.3
+
+
+def test_directions_stay_what_they_are():
+    """It changes lengths only: the singular vectors are those of the matrix."""
+    matrix = torch.randn(6, 20, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    between = u.T @ orthogonal(matrix[None])[0] @ v.T
+    off = between - torch.diag(between.diagonal())
+    assert off.abs().max() < 1e-4
+
+
+def test_a_step_is_a_share_of_the_weight():
+    weights = [torch.nn.Parameter(torch.randn(4, 5, 3, 3) * size) for size in (1, 100)]
+    before = [weight.detach().clone() for weight in weights]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    Muon(weights, lr=0.01).step()
+    for old, new in zip(before, weights):
+        assert float((new.detach() - old).norm() / old.norm()) == pytest.approx(
+            0.01, rel=1e-4
+        )
+
+
+def test_a_weight_without_gradient_stays_finite_and_where_it_is():
+    still = torch.nn.Parameter(torch.randn(4, 5, 3, 3))
+    none = torch.nn.Parameter(torch.randn(4, 5, 3, 3))
+    before = still.detach().clone()
+    still.grad = torch.zeros_like(still)
+    Muon([still, none], lr=0.01).step()
+    assert torch.equal(still, before)
+
+
+def test_every_parameter_is_trained_by_one_of_the_two():
+    network = training_network()
+    matrices, others = split(network)
+    together = {id(parameter) for parameter in matrices + others}
+    assert together == {id(parameter) for parameter in network.parameters()}
+    assert len(matrices) + len(others) == len(together)
+    assert network.upsampler.freq in set(others)
+    assert network.block_3.c2_r.conv2.weight in set(matrices)

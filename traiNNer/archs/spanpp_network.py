@@ -1,0 +1,129 @@
+"""The training network of the `spanpp` package with the trainer's manners.
+
+There is one definition of the network, in the package that also reads and runs what is
+trained here. This adds what the trainer asks of a network: a forward pass without a
+scale, files with the keys that public checkpoints have, and loading of any such file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spanpp_core.checkpoint import parse
+from spanpp_core.export.frozen import Frozen
+from spanpp_core.network.branches import SpanPPBranches
+from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.kernels import untraced
+
+CACHES = (
+    ".conv_3x3_rep.weight",
+    ".conv_3x3_rep.bias",
+    ".eval_conv.weight",
+    ".eval_conv.bias",
+)
+
+
+class SpanPPNetwork(SpanPPBranches):
+    """SpanPP in training: ``(N, C, H, W) -> (N, 3, H*s, W*s)`` at the scale `scale`."""
+
+    def __init__(
+        self,
+        *,
+        scales: tuple[int, ...],
+        eval_base_scale: int,
+        num_in_ch: int,
+        feature_channels: int,
+        ig_kernel_size: int,
+        implicit_dim: int,
+        latent_layers: int,
+    ) -> None:
+        super().__init__(
+            Hyperparameters(
+                channels=feature_channels,
+                in_channels=num_in_ch,
+                kernel_size=ig_kernel_size,
+                implicit_dim=implicit_dim,
+                latent_layers=latent_layers,
+                scales=scales,
+            )
+        )
+        self.eval_base_scale = eval_base_scale
+        self.scale = eval_base_scale
+        """The scale of the next forward pass."""
+        self.hyperparameters = {
+            "scale_list": list(scales),
+            "eval_base_scale": eval_base_scale,
+            "num_in_ch": num_in_ch,
+            "feature_channels": feature_channels,
+            "ig_kernel_size": ig_kernel_size,
+            "implicit_dim": implicit_dim,
+            "latent_layers": latent_layers,
+        }
+        """What the trainer stores in the metadata of a checkpoint."""
+        self.register_load_state_dict_pre_hook(_to_branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscales by `scale`."""
+        if torch.jit.is_tracing():
+            return self._frozen()(x)
+        features = self.features(x)
+        with torch.autocast(x.device.type, enabled=False):
+            (group,) = self.upsampler.groups(Fraction(self.scale))
+        y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
+        return F.pixel_shuffle(y, self.scale)
+
+    def _frozen(self) -> Frozen:
+        """Returns the plain network of this scale, for the trainer's ONNX export.
+
+        What makes its weights has no place in the file, nor an ONNX form.
+        """
+        with untraced(), torch.no_grad():
+            return Frozen(parse(self.state_dict()), self.scale)
+
+    def state_dict(
+        self, *args: Any, prefix: str = "", keep_vars: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        """Returns what a file holds: the trained tensors and the caches, made anew.
+
+        Other readers know the network by the caches; trainers that keep them as
+        parameters save stale or averaged ones. ``keep_vars`` asks for what is trained,
+        as exporters do, and gets nothing else.
+        """
+        state = super().state_dict(*args, prefix=prefix, keep_vars=keep_vars, **options)
+        if not keep_vars:
+            state |= {prefix + name: value for name, value in self.caches().items()}
+        return state
+
+    def map_state_dict(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a file's tensors under the keys that `state_dict` has here.
+
+        The trainer compares the two before it loads anything.
+        """
+        mapped = dict(state_dict)
+        _to_branches(self, mapped)
+        return mapped | self.caches()
+
+
+def _to_branches(
+    module: SpanPPNetwork, state: dict[str, Any], prefix: str = "", *_: object
+) -> None:
+    """Makes the trained tensors alone of a file's, in place.
+
+    The scales are those of this network, whatever the file was trained for. A fused
+    file gets branches that amount to the same.
+    """
+    names = [key[len(prefix) :] for key in state if key.startswith(prefix)]
+    if "conv0.conv_3x3_rep.weight" in names and "conv0.conv2.weight" not in names:
+        fused = {name: state[prefix + name] for name in names}
+        branches = module.branches_for(fused)
+        state.update({prefix + name: value for name, value in branches.items()})
+    for name in names:
+        if name.endswith(CACHES):
+            del state[prefix + name]
+    state[f"{prefix}MetaIGConv"] = module.MetaIGConv
