@@ -136,6 +136,9 @@ def measure(clip: str, rate: int, options: list[str], folder: Path):
     print("  peak of each third, MiB:", *(f"{peak:.0f}" for peak in peaks))
     print("  frames and their times equal:", before[0] == after[0])
     print("  sound packets and their times equal:", before[1] == after[1])
+    if count <= SEGMENT:
+        print("  not killed: all of it is one segment", flush=True)
+        return times, sizes
     kept = killed_half_way(started(source, resumed, options), resumed, count)
     watched(started(source, resumed, options))
     same = whole.read_bytes() == resumed.read_bytes()

@@ -30,7 +30,8 @@ WORKERS = ["--ray", "--workers", "2", "--precision", "fp32"]
 def two_cores():
     """A cluster of this machine's, with one core for each of two workers."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # no slower than what watches them
+    # as urgent as what watches them
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     import ray  # noqa: PLC0415
 
     ray.init(
