@@ -231,7 +231,8 @@ def _connected(address: str) -> Generator[Any]:
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"--ray {address}: no cluster there ({reason})") from error
+        given = f"--ray {address}".rstrip()
+        raise ValueError(f"{given}: no cluster there ({reason})") from error
     try:
         yield ray
     finally:
