@@ -116,7 +116,7 @@ def _source_file(video: Any, folder: Path) -> Path:
     """Returns a video as a file, as it is cut by nodes before; its own if it has one."""
     window = getattr(video, "get_active_trim_window", None)  # newer hosts cut videos
     cut = window() if window else (0.0, 0.0)
-    source = video.get_stream_source()
+    source = _stream_source(video, folder)
     if not any(cut) and not isinstance(source, streams.BytesIO):
         return Path(source)
     if isinstance(source, streams.BytesIO):
@@ -133,3 +133,16 @@ def _source_file(video: Any, folder: Path) -> Path:
             partial.write_bytes(source.getbuffer())
         partial.replace(copy)
     return copy
+
+
+def _stream_source(video: Any, folder: Path) -> Any:
+    """Returns a video's file, or its bytes where it was made of images."""
+    try:
+        return video.get_stream_source()
+    except ValueError:  # older hosts write what was made of images to a named file only
+        made = folder / "made.mp4"
+        video.save_to(str(made))
+        try:
+            return streams.BytesIO(made.read_bytes())
+        finally:
+            made.unlink()

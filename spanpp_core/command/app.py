@@ -33,13 +33,22 @@ def run(arguments: list[str]) -> int:
     the reason printed, in one line.
     """
     try:
-        return app(arguments or ["--help"], standalone_mode=False) or 0
+        return app(_with_address(arguments or ["--help"]), standalone_mode=False) or 0
     except TyperException as error:
         return _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", status=130)
     except (ValueError, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
         return _fail(str(error))
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Lets ``--ray`` stand alone: typer has no options whose value may be left out."""
+    after = [*arguments[1:], "-"]
+    return [
+        "--ray=" if each == "--ray" and following.startswith("-") else each
+        for each, following in zip(arguments, after)
+    ]
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -105,7 +106,8 @@ def write(path: Path, picture: Picture) -> None:
                 kept = picture.source
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
-    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
+    # of this writer alone, also where several machines write to one folder
+    partial = path.with_name(f".{uuid4().hex}.partial{path.suffix}")
     try:
         image.write_to_file(str(partial), **_SAVE_OPTIONS[suffix])
         partial.replace(path)

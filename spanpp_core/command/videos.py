@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from ..descriptor import SpanPPDescriptor
 from ..engine.target import Method, Target
 from ..errors import ScaleError
-from ..video import READABLE, upscale_video
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to read and the file to write."""
-
-    source: Path
-    result: Path
-
-    def check(self) -> None:
-        """Raises ValueError if the file would replace itself."""
-        if self.result.exists() and self.result.samefile(self.source):
-            raise ValueError(
-                f"{self.source} would replace itself; choose another folder"
-            )
-
-
-def is_video(path: Path) -> bool:
-    """Whether a file is taken for a video, by its ending."""
-    return path.suffix.lower() in READABLE
+from ..video import upscale_video
+from .jobs import Job
 
 
 def upscale_video_file(

@@ -13,7 +13,7 @@ from front_door import spanpp
 from PIL import Image, ImageCms
 
 import spanpp_core
-from spanpp_core.command import images, upscale
+from spanpp_core.command import images, work
 
 
 def noise(height: int, width: int, channels: int, dtype: type) -> np.ndarray:
@@ -60,14 +60,14 @@ def test_automatic_precision_is_of_the_device_for_8_bits_only(
     tmp_path, weights, monkeypatch, dtype, expected
 ):
     seen = []
-    monkeypatch.setattr(upscale, "fastest_dtype", lambda device: torch.bfloat16)
-    run = upscale.upscale_to
+    monkeypatch.setattr(work, "fastest_dtype", lambda device: torch.bfloat16)
+    run = work.upscale_to
 
     def watched(model, *arguments, **settings):
         seen.append(model.dtype)
         return run(model, *arguments, **settings)
 
-    monkeypatch.setattr(upscale, "upscale_to", watched)
+    monkeypatch.setattr(work, "upscale_to", watched)
     source = write(tmp_path / "in.png", noise(8, 8, 3, dtype))
     assert spanpp("upscale", source, "-o", tmp_path / "out.png", "-m", weights) == 0
     assert seen == [expected]

@@ -10,8 +10,17 @@ from typing import Any
 import av
 import numpy as np
 
+from spanpp_core import Target
+
 BT709 = 1
 LIMITED = 1
+
+UNEVEN = [0, 512, 700, 2048, 2064, 9000, 9512, 30000, 30016, 30512, 40000]
+"""Times of a variable frame rate, in ticks of 1/12800 s."""
+
+
+def twice(height: int, width: int) -> Target:
+    return Target.by_factor(height, width, 2)
 
 
 def write_clip(

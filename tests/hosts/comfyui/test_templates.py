@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from spanpp_core import Target
 
 from .graphs import prompt_of
 from .server import PACK, ComfyServer
+
+sys.path.append(str(Path(__file__).parents[2] / "video"))
+from clips import contents
 
 ONE_STEP = 1 / 255 + 1e-6
 """Saved images have 8 bits: results may fall on either side of a rounding."""
@@ -91,6 +96,16 @@ def test_frame_batch(comfy: ComfyServer, model: spanpp_core.SpanPPDescriptor) ->
     # WebP is lossy: alike, not equal
     assert (frames[:1] - first).square().mean() < 1e-3
     assert (frames[0] - frames[-1]).abs().max() > 0.1, "the frames do not move"
+
+
+def test_upscale_video(comfy: ComfyServer) -> None:
+    _, (saved,) = run_template(comfy, "upscale-video")
+    photo = demo_photo(256)
+    width = photo.shape[-1] - 2 * 11
+    found = contents(saved)
+    assert found.times == [Fraction(i, 12) for i in range(12)]
+    assert found.video["size"] == (2 * photo.shape[-2], 2 * width)
+    assert (found.frames[0] != found.frames[-1]).any(), "the frames do not move"
 
 
 def test_core_nodes(comfy: ComfyServer) -> None:

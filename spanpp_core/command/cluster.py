@@ -1,0 +1,253 @@
+"""``spanpp upscale --ray``: the same work on the workers of a Ray cluster.
+
+Ray Data hands the files out, starts workers anew that died, and gives them their file
+again. A result appears whole or not at all, so a file that is done twice, or a run that is
+started again, does no harm.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..descriptor import load
+from . import stores
+from .jobs import Job
+from .work import (
+    FAILURES,
+    Outcome,
+    Settings,
+    already_there,
+    device_named,
+    failure,
+    upscale_file,
+)
+
+CORES_PER_WORKER = 4
+"""Beyond these, another worker gains more than another core for the same one."""
+
+DEATHS = 3
+"""Times that a file may take its worker along before it is given up."""
+
+MOST_PARTS = 1000
+"""Parts that the files are handed out in; to Ray, each is an object and a task."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The workers wanted; what is None follows from the cluster."""
+
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    device: str | None = None
+
+    def shares(self, resources: Mapping[str, float]) -> tuple[int, float, float]:
+        """Returns how many workers to start, and the cores and GPUs of each.
+
+        Raises:
+            ValueError: The cluster does not have them.
+        """
+        gpus = self.gpus_per_worker
+        if gpus is None:
+            gpus = 0.0 if self.device == "cpu" or not resources.get("GPU") else 1.0
+        cores = resources.get("CPU", 0.0)
+        if gpus > resources.get("GPU", 0.0) or (gpus == 0 and self.device == "cuda"):
+            raise ValueError(
+                f"the Ray cluster has {resources.get('GPU', 0):g} GPUs, and a worker was"
+                f" to have {gpus or 1:g}; leave out --device and --gpus-per-worker"
+            )
+        if self.workers is not None:
+            count = self.workers
+        elif gpus:
+            count = int(resources["GPU"] / gpus)
+        else:
+            count = max(1, int(cores / CORES_PER_WORKER))
+        own = min(1 if gpus else CORES_PER_WORKER, cores / count)
+        return count, int(own) if own >= 1 else own, gpus
+
+
+def outcomes(
+    address: str,
+    pool: Pool,
+    weights: Mapping[str, Tensor],
+    pairs: Sequence[tuple[str, str]],
+    settings: Settings,
+) -> Iterator[Outcome]:
+    """Upscales files on a cluster and yields what became of each, in any order.
+
+    Args:
+        address: As Ray takes it; if empty, what ``RAY_ADDRESS`` says, or the cluster
+            running on this machine, or a new one for the time of this run.
+        pool: The workers wanted.
+        weights: A state dict of the model.
+        pairs: What `pairs` returned. Plain paths have to be the same everywhere.
+        settings: As for `upscale_file`.
+
+    Raises:
+        ValueError: Ray is not installed, or the cluster is not there or too small.
+    """
+    files = [
+        {"source": _everywhere(source), "result": _everywhere(result)}
+        for source, result in pairs
+    ]
+    with _connected(address) as ray, _quiet(ray):
+        count, cores, gpus = pool.shares(ray.cluster_resources())
+        ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger)
+        parts = ray.data.from_items(
+            files, override_num_blocks=min(len(files), MOST_PARTS)
+        )
+        done = parts.map(
+            Worker,
+            fn_constructor_args=(weights, settings, pool.device, ledger.remote()),
+            # what waits at a worker would wait behind a long video
+            compute=ray.data.ActorPoolStrategy(
+                size=min(count, len(files)), max_tasks_in_flight_per_actor=2
+            ),
+            num_cpus=cores,
+            num_gpus=gpus,
+        )
+        for row in done.iter_rows():
+            yield Outcome(row["line"], row["failed"])
+
+
+class Ledger:
+    """Knows which files are in hand: one that is begun again took its worker along."""
+
+    def __init__(self) -> None:
+        """Begins with none."""
+        self._deaths: dict[str, int] = {}
+
+    def begin(self, name: str) -> int:
+        """Notes that a file is begun; returns how often it was and not ended."""
+        self._deaths[name] = self._deaths.get(name, -1) + 1
+        return self._deaths[name]
+
+    def end(self, name: str) -> None:
+        """Forgets a file."""
+        self._deaths.pop(name, None)
+
+
+class Worker:
+    """Holds the model in a process of its own, and upscales one file a call."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        settings: Settings,
+        device: str | None,
+        ledger: Any,
+    ) -> None:
+        """Loads the model onto the device that Ray gave this process."""
+        self._network = load(weights, device=device_named(device))
+        self._settings = settings
+        self._ledger = ledger
+        self._wait: Callable[[Any], int] = importlib.import_module("ray").get
+
+    def __call__(self, file: dict[str, str]) -> dict[str, Any]:
+        """Upscales ``source`` to ``result``; returns what became of them."""
+        source, result = file["source"], file["result"]
+        try:
+            if self._wait(self._ledger.begin.remote(result)) >= DEATHS:
+                raise RuntimeError(f"{source}: its worker died {DEATHS} times")
+            outcome = self._upscaled(source, result)
+        except FAILURES as error:
+            outcome = failure(error)
+        self._ledger.end.remote(result)
+        return {"line": outcome.line, "failed": outcome.failed}
+
+    def _upscaled(self, source: str, result: str) -> Outcome:
+        if not (stores.is_url(source) or stores.is_url(result)):
+            job = Job(Path(source), Path(result))
+            return upscale_file(self._network, job, self._settings, _unseen)
+        if source == result:
+            raise ValueError(f"{source} would replace itself; choose another folder")
+        if not self._settings.overwrite and _exists(result):
+            return already_there(result)
+        with tempfile.TemporaryDirectory(prefix="spanpp-") as folder:
+            job = Job(
+                _with_a_path(source, Path(folder, "in")),
+                _with_a_path(result, Path(folder, "out")),
+            )
+            if stores.is_url(source):
+                job.source.parent.mkdir()
+                stores.fetch(source, job.source)
+            settings = replace(self._settings, overwrite=True)
+            outcome = upscale_file(self._network, job, settings, _unseen)
+            if stores.is_url(result) and not outcome.failed:
+                stores.put(job.result, result)
+        line = outcome.line.replace(str(job.source), source)
+        return replace(outcome, line=line.replace(str(job.result), result))
+
+
+def _with_a_path(given: str, folder: Path) -> Path:
+    """Returns where a file is worked on: below ``folder`` if its place is a URL."""
+    return folder / stores.name(given) if stores.is_url(given) else Path(given)
+
+
+def _exists(given: str) -> bool:
+    return stores.exists(given) if stores.is_url(given) else Path(given).exists()
+
+
+def _unseen(_done: int, _total: int) -> None:
+    """Progress within a file stays on the worker."""
+
+
+def _everywhere(given: str) -> str:
+    """Returns a place as a worker, whose current folder is another, finds it."""
+    return given if stores.is_url(given) else str(Path(given).absolute())
+
+
+@contextmanager
+def _connected(address: str) -> Generator[Any]:
+    """Gives Ray with a cluster; one that was started for this is ended after it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # says nothing to anyone
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # nor what is put right
+    try:
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.data")
+    except ImportError as error:
+        raise ValueError(
+            f"{error.name} is not installed, which --ray needs; run:"
+            " pip install 'spanpp[ray]'"
+        ) from error
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(
+            address=address or None,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        given = f"--ray {address}".rstrip()
+        raise ValueError(f"{given}: no cluster there ({reason})") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet(ray: Any) -> Generator[None]:
+    """Keeps Ray Data from talking, and says in one line why it gave up."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise RuntimeError(f"Ray gave up: {reason}") from error
