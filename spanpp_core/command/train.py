@@ -28,7 +28,7 @@ from torch import Tensor
 from ..network.hyperparameters import Hyperparameters
 from ..network.scale import MAX_SCALE, MIN_SCALE
 from . import images
-from .upscale import _device
+from .work import device_named
 
 MAX_SCALES = 8
 """Scales in one network: what ``MetaIGConv`` and public trainers allow."""
@@ -133,7 +133,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     photos = _photos(folder, out, smallest_side(patch, draw))
     fabric = Fabric(
-        accelerator=_device(device).type, devices=devices, precision=precision.fabric
+        accelerator=device_named(device).type,
+        devices=devices,
+        precision=precision.fabric,
     )
     fabric.launch()
     console = Console(stderr=True, markup=False, highlight=False)
