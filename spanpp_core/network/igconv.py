@@ -142,6 +142,13 @@ def upsample(
     return make(features, groups, kernel_size, scale, window)
 
 
+def crop(pixels: Tensor, window: Window, scale: int) -> Tensor:
+    """Cuts a window out of all pixels that were made of its input at a whole scale."""
+    top = window.rows.start - window.top * scale
+    left = window.cols.start - window.left * scale
+    return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]
+
+
 def _in_blocks(
     features: Tensor,
     groups: Iterable[KernelGroup],
@@ -159,10 +166,7 @@ def _in_blocks(
     if q == 1:
         (group,) = groups
         made = F.conv2d(features, group.weight, padding=kernel_size // 2)
-        top = window.rows.start - window.top * p
-        left = window.cols.start - window.left * p
-        pixels = F.pixel_shuffle(made, p)
-        return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]
+        return crop(F.pixel_shuffle(made, p), window, p)
     down = range(window.rows.start // p, -(-window.rows.stop // p))
     across = range(window.cols.start // p, -(-window.cols.stop // p))
     rows = range(down.start * q, down.stop * q)

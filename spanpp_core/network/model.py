@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
+from .backends import Backends
 from .hyperparameters import Hyperparameters
 from .igconv import upsample
 from .kernels import CachedIGConv
@@ -149,6 +150,8 @@ class SpanPP(Body):
         self.conv0 = FirstConv(hyper.in_channels, hyper.channels)
         self.hyper = hyper
         self.upsampler = CachedIGConv(hyper)
+        self.backends = Backends()
+        """What this network and its views were compiled to."""
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )
@@ -177,7 +180,8 @@ class SpanPP(Body):
 
     def with_dtype(self, dtype: torch.dtype) -> SpanPP:
         """Returns a copy with the body in ``dtype``; the kernel generator is shared."""
-        cast = SpanPP(self.hyper)
+        # cards would turn the weights over at every call otherwise
+        cast = SpanPP(self.hyper).to(memory_format=torch.channels_last)
         cast.load_state_dict(self.state_dict())
         cast.upsampler = self.upsampler
         cast.scale = self.scale
@@ -266,7 +270,15 @@ class SpanPP(Body):
         Returns:
             (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
         """
-        features = self.features(x)
+        return self.pixels(self.features(x), scale, window).to(x.dtype)
+
+    def pixels(self, features: Tensor, scale: Fraction, window: Window) -> Tensor:
+        """Returns the output pixels of a window, from the features of its input."""
         groups = self.upsampler.cached(scale, features.dtype, features.device)
-        y = upsample(features, groups, self.hyper.kernel_size, scale, window)
-        return y.to(x.dtype)
+        return upsample(features, groups, self.hyper.kernel_size, scale, window)
+
+    @override
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # Tensors made in inference mode carry no version that would tell of a reload.
+        self.backends.forget()
+        super()._load_from_state_dict(*args, **kwargs)
