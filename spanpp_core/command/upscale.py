@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -52,6 +53,15 @@ class Precision(str, Enum):
         return getattr(torch, names[self.value])
 
 
+class By(str, Enum):
+    """What runs the network; see `Backend`."""
+
+    auto = "auto"
+    torch = "torch"
+    compile = "compile"
+    openvino = "openvino"
+
+
 class Fractional(str, Enum):
     """How a fractional factor is reached; see `Method`."""
 
@@ -99,6 +109,9 @@ def upscale(
         Precision,
         typer.Option(help="Of the arithmetic; auto: the fastest not seen in 8 bits."),
     ] = Precision.auto,
+    backend: Annotated[
+        By, typer.Option(help="What runs the network; auto: the fastest installed.")
+    ] = By.auto,
     codec: Annotated[
         str | None,
         typer.Option(help=f"Of videos: {', '.join(CODECS)}; fits the file if absent."),
@@ -120,6 +133,8 @@ def upscale(
     sized = _target(scale, fit, width, height)
     jobs = _jobs(inputs, out)
     network = load(model or bundled_model(), device=_device(device))
+    network = network.with_backend(backend.value)
+    in_dtype = functools.cache(network.with_dtype)  # or each image compiles its own
 
     def by_own_scale(h: int, w: int) -> Target:
         return Target.by_factor(h, w, network.scale)
@@ -149,13 +164,13 @@ def upscale(
                 method = fractional.value
                 try:
                     if is_video(job.source):
-                        cast = network.with_dtype(precision.dtype(network.device, 8))
+                        cast = in_dtype(precision.dtype(network.device, 8))
                         line = upscale_video_file(
                             cast, job, to, method, tile, codec, crf, report
                         )
                     else:
                         line = _upscale_image(
-                            network, precision, job, to, method, tile, report
+                            network, in_dtype, precision, job, to, method, tile, report
                         )
                     console.print(line, soft_wrap=True)
                 except (ValueError, MemoryError, OSError, RuntimeError) as error:
@@ -168,6 +183,7 @@ def upscale(
 
 def _upscale_image(
     network: SpanPPDescriptor,
+    in_dtype: Callable[[torch.dtype], SpanPPDescriptor],
     precision: Precision,
     job: Job,
     sized: Callable[[int, int], Target],
@@ -191,7 +207,7 @@ def _upscale_image(
         job.result.parent.mkdir(parents=True, exist_ok=True)
         picture = images.read(job.source)
         result = upscale_to(
-            network.with_dtype(precision.dtype(network.device, picture.bits)),
+            in_dtype(precision.dtype(network.device, picture.bits)),
             picture.pixels,
             target,
             method=method,

@@ -21,10 +21,13 @@ one before made, and three of its own.
 
 HEAP_BYTES = 32 * 2**20
 """
-What the C library (glibc) takes from the system for itself and gives back at once when
-it is freed. Anything smaller comes from a heap, where what is freed is a little too
-small for the next aligned map, and too small for what comes after the body.
+From this size the C library (glibc) asks the system for memory and gives it back at
+once when it is freed. Anything smaller comes from a heap, where what is freed is a
+little too small for the next aligned map, and lies in pieces after the first tile.
 """
+
+HEAP_LOSS = 1.15
+"""What a heap takes for what is asked of it, as measured."""
 
 SHARE_OF_FREE = 0.5
 """The part of the free memory that a tile may take: others live on the machine too."""
@@ -49,9 +52,9 @@ def working_bytes(
 ) -> int:
     """Estimates the working memory of the network, beside its output, in bytes.
 
-    The body's peak and the upsampler's (the features, the pixels before and after the
-    shuffle, all in the dtype of the last convolution): the larger of both where freed
-    memory is used again, see `HEAP_BYTES`, and their sum where it is not.
+    The body's peak or the upsampler's (the features, the pixels before and after the
+    shuffle, in the dtype of the last convolution), whichever is larger. From a heap the
+    upsampler's maps are rarely made of what the body freed, see `HEAP_BYTES`.
     `benchmarks/memory.py` holds it against what is measured.
 
     Args:
@@ -63,9 +66,14 @@ def working_bytes(
     """
     ends = end_dtype(dtype).itemsize
     body = BODY_TENSORS * hyper.channels * dtype.itemsize
-    upsampler = (hyper.channels + 2 * 3 * scale**2) * ends
-    reused = not pooled and hyper.channels * dtype.itemsize * pixels >= HEAP_BYTES
-    each = max(body, upsampler) if reused else body + upsampler
+    features, made = hyper.channels * ends, 3 * scale**2 * ends
+    upsampler = features + 2 * made
+    if pooled:
+        each = body + upsampler
+    elif hyper.channels * dtype.itemsize * pixels < HEAP_BYTES:
+        each = HEAP_LOSS * max(body + features + made, upsampler)
+    else:
+        each = max(body, upsampler)
     return math.ceil((2 * hyper.in_channels * ends + each) * pixels)
 
 

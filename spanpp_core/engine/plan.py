@@ -70,7 +70,7 @@ class Plan:
         Example:
             >>> tiles = list(Plan.of(10, 200, 2, 21).tiles(64))
             >>> [tile.in_shape for tile in tiles], [len(t.core_cols) for t in tiles]
-            ([(10, 82), (10, 82), (10, 82), (10, 82)], [61, 40, 40, 59])
+            ([(10, 95), (10, 95), (10, 95)], [74, 53, 73])
         """
         read_rows, all_rows = self._share(self.height, size)
         read_cols, all_cols = self._share(self.width, size)
@@ -119,12 +119,14 @@ class Plan:
 
     def _share(self, size: int, largest: int) -> tuple[int, list[range]]:
         """Cuts an axis so that every part reads equally much; returns how much, too."""
-        count = -(-size // largest)
-        read = -(-(size + 2 * self.halo * (count - 1)) // count)
-        step = read - 2 * self.halo
-        if self.scale.denominator > 1 or count == 1 or step < 1:
+        halos = 2 * self.halo
+        count = max(1, -(-(size - halos) // largest))
+        read = -(-(size + halos * (count - 1)) // count)
+        if self.scale.denominator > 1:
             return 1, list(self._cut(range(size), largest))
-        cuts = [0, *range(read - self.halo, size - self.halo, step), size]
+        step = read - halos
+        inner = range(read - self.halo, size - self.halo, step) if count > 1 else ()
+        cuts = [0, *inner, size]
         return read, [range(*pair) for pair in pairwise(cuts)]
 
     def _cut(self, pixels: range, size: int) -> Iterator[range]:

@@ -36,16 +36,19 @@ class Compiled:
     """A network as OpenVINO has it; a graph is compiled for each whole scale in 0.1 s.
 
     Raises:
-        ImportError: OpenVINO is not installed.
+        Exception: OpenVINO is not installed, or can not compile it here.
     """
 
     def __init__(self, network: SpanPP) -> None:
         self._ov: Any = importlib.import_module("openvino")
+        self._op: Any = importlib.import_module("openvino.opset13")
         if network.conv_cat.weight.device.type != "cpu" or network.dtype not in DTYPES:
             raise ValueError("here it is for CPUs, in float32 or bfloat16")
         self._threads = torch.get_num_threads()
         self._models: dict[Fraction | None, Any] = {}
         self._kept = 0
+        scale = network.scale
+        self._model(network, Fraction(scale) if isinstance(scale, int) else None)
 
     def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
         """Returns what runs the network that was compiled."""
@@ -87,14 +90,13 @@ class Compiled:
                 "NUM_STREAMS": 1,
                 "ENABLE_CPU_PINNING": False,  # there may be other processes
             }
-            graph = _graph(self._ov, network, scale)
+            graph = _graph(self._ov, self._op, network, scale)
             self._models[scale] = self._ov.Core().compile_model(graph, "CPU", settings)
         return self._models[scale]
 
 
-def _graph(ov: Any, network: SpanPP, scale: Fraction | None) -> Any:
+def _graph(ov: Any, op: Any, network: SpanPP, scale: Fraction | None) -> Any:
     """Writes the network at a whole scale, or its features alone, channels last."""
-    op = importlib.import_module("openvino.opset13")
     name = {torch.float32: "f32", torch.bfloat16: "bf16"}[network.dtype]
 
     def constant(tensor: Tensor, to: str) -> Any:
