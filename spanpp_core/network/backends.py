@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "torch", "compile", "openvino"]
 """
 "torch": PyTorch as it is. "compile": PyTorch's compiler, with CUDA graphs on CUDA.
-"openvino": OpenVINO, on CPUs. "auto": the fastest of them that is there, once there is
+"openvino": OpenVINO, on CPUs. "auto": the fastest of them that is there, where there is
 more to do than compiling costs.
 """
 
@@ -33,8 +33,8 @@ Region = Callable[[Tensor, Fraction, Window], Tensor]
 
 WORTH = {"openvino": 2**19, "compile": 2**32}
 """
-Input pixels from which "auto" compiles: those of a photo, and of a minute of video. A
-network counts what it has done, so that a stream of small images gets there too.
+Input pixels from which "auto" compiles: those of a photo, and of a minute of video. It
+asks for nothing else, so that an image comes out the same whatever was done before.
 """
 
 
@@ -54,7 +54,6 @@ class Backends:
     """Compiles a network when it is worth it, and keeps the result for its weights."""
 
     def __init__(self) -> None:
-        self._work = 0
         self._made: dict[tuple[str, int], Compiled | None] = {}
         self._made_from: object = None
 
@@ -67,9 +66,8 @@ class Backends:
                 one line in the log and PyTorch as it is.
             pixels: The input pixels that are about to be read.
         """
-        self._work += pixels
-        kind = fastest(network, backend)
-        if kind == "torch" or (backend == "auto" and self._work < WORTH[kind]):
+        kind = chosen(network, backend, pixels)
+        if kind == "torch":
             return network.region
         weights = weights_version(network)
         if weights != self._made_from:
@@ -108,6 +106,13 @@ def fastest(network: SpanPP, backend: Backend) -> Backend:
     if device == "cpu" and measured and network.dtype in openvino.DTYPES:
         return "openvino" if importlib.util.find_spec("openvino") else "torch"
     return "torch"
+
+
+def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
+    """Returns what runs a job of so many input pixels; never "auto"."""
+    kind = fastest(network, backend)
+    small = backend == "auto" and pixels < WORTH.get(kind, 0)
+    return "torch" if small else kind
 
 
 def _compiled(kind: str, network: SpanPP) -> Compiled | None:

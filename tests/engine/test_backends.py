@@ -73,7 +73,7 @@ def test_what_was_compiled_stays_out_of_copies_and_pickles(openvino, model, imag
         torch.testing.assert_close(network(images).clamp(0, 1), expected)
 
 
-def test_auto_leaves_small_jobs_alone_and_compiles_for_many(model, images, monkeypatch):
+def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypatch):
     made: list[str] = []
 
     class Fake:
@@ -87,13 +87,17 @@ def test_auto_leaves_small_jobs_alone_and_compiles_for_many(model, images, monke
             pass
 
     monkeypatch.setattr(backends.openvino, "Compiled", Fake)
-    monkeypatch.setattr(backends, "fastest", lambda network, backend: "openvino")
-    pixels = images[:, 0].numel()
-    monkeypatch.setitem(backends.WORTH, "openvino", 4 * pixels)
-    expected = upscale(model.with_backend("torch"), images)  # counts, too
-    for runs in ([], [], ["compiled"], ["compiled"]):
-        assert torch.equal(upscale(model.at_scale(2), images), expected)
-        assert made == runs
+    best = {"auto": "openvino", "torch": "torch"}
+    monkeypatch.setattr(backends, "fastest", lambda network, backend: best[backend])
+    monkeypatch.setitem(backends.WORTH, "openvino", images[:, 0].numel())
+    expected = upscale(model.with_backend("torch"), images)
+    for few in (images[:1], images[:, :, :-1]):
+        upscale(model, few)
+        assert not made
+    for scale in (2, 3, 2):
+        result = upscale(model.at_scale(scale), images)
+        assert made == ["compiled"]
+    assert torch.equal(result, expected)
     model.model.load_state_dict(model.model.state_dict())
     upscale(model, images)
     assert made == ["compiled"] * 2
