@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -91,7 +91,7 @@ def upscale_video(
         "av": pyav().__version__,
     }
     workshop = Workshop(result)
-    kept = workshop.resume(settings)
+    kept: Mapping[str, Any] | None = workshop.resume(settings)
     if kept is None:
         # free memory and what is installed may differ next time
         work = clip.frames * clip.height * clip.width
