@@ -180,8 +180,7 @@ class SpanPP(Body):
 
     def with_dtype(self, dtype: torch.dtype) -> SpanPP:
         """Returns a copy with the body in ``dtype``; the kernel generator is shared."""
-        # cards would turn the weights over at every call otherwise
-        cast = SpanPP(self.hyper).to(memory_format=torch.channels_last)
+        cast = SpanPP(self.hyper)
         cast.load_state_dict(self.state_dict())
         cast.upsampler = self.upsampler
         cast.scale = self.scale
