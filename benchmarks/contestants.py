@@ -11,6 +11,7 @@ import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from spandrel.architectures.SPAN import SPAN
 from torch import Tensor
 
 import spanpp_core
-from spanpp_core import SpanPPDescriptor, checkpoint
+from spanpp_core import Backend, SpanPPDescriptor, checkpoint
 from spanpp_core.export import FORMATS, export
 
 Run = Callable[[Tensor], object]
@@ -76,22 +77,33 @@ def original(scale: int, device: torch.device) -> Named:
 
 
 def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
-    """The network here in every precision, plain and compiled, and the whole engine.
+    """The network here in every precision, plain and compiled, and the whole engine,
+    from main memory to main memory, by each backend.
 
     Args:
         model: In float32, on its device, at its scale.
         images: What the engine reads, wherever it is, from main memory.
         compiled: Whether to compile too; it takes up to a minute for each precision.
     """
+    in_memory = images.cpu()
+    backends: list[Backend] = ["torch"]
+    if model.device.type == "cpu" and not _missing("openvino"):
+        backends.append("openvino")
+    if model.device.type == "cuda" and compiled:
+        backends.append("compile")
     for dtype in dtypes_of(model.device):
         network = model.with_dtype(dtype).model
         yield f"ours {name_of(dtype)}", network
         if compiled:
             yield f"ours {name_of(dtype)}, compiled", torch.compile(network)
-    dtype = spanpp_core.fastest_dtype(model.device)
-    fastest, in_memory = model.with_dtype(dtype), images.cpu()
-    name = f"ours {name_of(dtype)}, tiled, RAM to RAM"
-    yield name, lambda images: spanpp_core.upscale(fastest, in_memory)
+        for backend in backends:
+            engine = model.with_dtype(dtype).with_backend(backend)
+            name = f"ours {name_of(dtype)}, engine: {backend}"
+            yield name, partial(_upscale, engine, in_memory)
+
+
+def _upscale(model: SpanPPDescriptor, in_memory: Tensor, images: Tensor) -> Tensor:
+    return spanpp_core.upscale(model, in_memory)
 
 
 def exported(model: Path, scale: int, threads: int, folder: Path) -> Named:

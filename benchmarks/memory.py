@@ -10,6 +10,7 @@ Run: python benchmarks/memory.py [--width 6000 --height 4000 --scale 2 ...]
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import resource
 import subprocess
 import sys
@@ -19,13 +20,13 @@ from pathlib import Path
 import torch
 
 import spanpp_core
-from spanpp_core import auto_tile, working_memory
+from spanpp_core import BACKENDS, auto_tile, working_memory
 
 WHOLE = ["--tile", "1000"]
 CASES = (
     *(
         ["--width", width, "--height", height, *WHOLE, *dtype]
-        for width, height in (("200", "200"), ("400", "300"), ("700", "500"))
+        for width, height in (("300", "200"), ("400", "300"), ("700", "500"))
         for dtype in ([], ["--bf16"])
     ),
     ["--width", "768", "--height", "512", "--tile", "256"],
@@ -35,7 +36,12 @@ CASES = (
         for scale in ("1", "2.5", "4", "8")
         for dtype in ([], ["--bf16"])
     ),
-    ["--width", "6000", "--height", "4000", "--scale", "2"],
+    *(
+        ["--width", "700", "--height", "500", *WHOLE, "--backend", "openvino", *dtype]
+        for dtype in ([], ["--bf16"])
+        if importlib.util.find_spec("openvino")
+    ),
+    ["--width", "6000", "--height", "4000", "--scale", "2", "--bf16"],
 )
 
 
@@ -49,7 +55,7 @@ def measure(given: argparse.Namespace) -> None:
     """Prints one line: the case, its peak, the estimate; their ratio comes last."""
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     model = spanpp_core.load(spanpp_core.bundled_model(), dtype=dtype)
-    view = model.at_scale(given.scale)
+    view = model.at_scale(given.scale).with_backend(given.backend)
     spanpp_core.upscale(view, torch.rand(1, 3, 32, 32))  # kernels, libraries
     image = torch.rand(1, 3, given.height, given.width)
     size = (round(given.height * given.scale), round(given.width * given.scale))
@@ -62,7 +68,8 @@ def measure(given: argparse.Namespace) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     above = peak - before
     print(
-        f"{given.width}x{given.height} x{given.scale:g} {str(dtype)[6:]}, tiles of"
+        f"{given.width}x{given.height} x{given.scale:g} {str(dtype)[6:]}, {given.backend},"
+        " tiles of"
         f" {min(tile, max(given.width, given.height))}: {seconds:.1f} s,"
         f" {above / 2**20:.0f} MiB above the buffers, estimate {estimate / 2**20:.0f}"
         f" MiB, ratio {above / estimate:.2f}"
@@ -77,6 +84,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=2)
     parser.add_argument("--tile", type=int, help="chosen by the engine if absent")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--backend", choices=BACKENDS, default="torch")
     given = parser.parse_args()
     if given.width is not None:
         measure(given)

@@ -5,7 +5,8 @@ First the table: seconds an image takes as ratios to SPAN in float32 through spa
 in the same precision: the faster of a product of matrices and a wide convolution. A
 round runs each contestant once, so that a machine whose speed drifts slows all of them
 alike; printed is the median of the rounds' ratios with its quartiles. Then what
-changing the scale costs, and how the time grows with the sizes of image and batch.
+changing the scale costs, how the time grows with the sizes of image and batch, and
+frames a second from memory to memory (1920x1080 on CUDA) against the machine's limits.
 
 Run on an idle machine: python benchmarks/speed.py [--size 256x256] [--scale 2]
 [--device cuda] [--plot speed.png], with resselt, onnxruntime, openvino, ncnn, pnnx and
@@ -19,75 +20,23 @@ import copy
 import importlib
 import logging
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import contestants as field
 import torch
 from contestants import Run, dtypes_of, name_of
+from frames import end_to_end
+from timing import Spread, Times, flop_per_pixel, interleaved, seconds
 from torch import Tensor
 
 import spanpp_core
 from spanpp_core import SpanPPDescriptor
-from spanpp_core.network.model import SpanPP
 from spanpp_core.network.scale import grid_scale
 
-Times = dict[str, list[float]]
-
 SCALES = (2, 3, 4, 2.5, 1.5)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A median and its quartiles."""
-
-    low: float
-    middle: float
-    high: float
-
-    @staticmethod
-    def of(values: list[float]) -> Spread:
-        """Of at least two values."""
-        low, middle, high = quantiles(values, n=4, method="inclusive")
-        return Spread(low, middle, high)
-
-
-def seconds(run: Run, images: Tensor) -> float:
-    """Times one run, until the device has finished it."""
-    start = time.perf_counter()
-    run(images)
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)
-    return time.perf_counter() - start
-
-
-def interleaved(runs: Mapping[str, Run], images: Tensor, rounds: int) -> Times:
-    """Returns the seconds that each run took in each round."""
-    times: Times = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run, images))
-    return times
-
-
-def flop_per_pixel(network: SpanPP) -> tuple[int, int]:
-    """Returns what the body, and the upsampler, compute per input pixel.
-
-    Twice the multiply-adds of the convolutions, which run once at every input pixel.
-    """
-    hyper = network.hyper
-    generator = set(network.upsampler.parameters())
-    body = sum(
-        weight.numel()
-        for weight in network.parameters()
-        if weight.ndim == 4 and weight not in generator
-    )
-    taps = hyper.channels * hyper.kernel_size**2
-    return 2 * body, 2 * 3 * int(network.scale) ** 2 * taps
 
 
 def compare(
@@ -256,6 +205,10 @@ def main() -> None:
         ratios = compare(model, images, given)
         scale_changes(model, given.rounds)
         by_size = growth(model, max(2, given.rounds // 3))
+        size, frames = (
+            ((1080, 1920), 16) if model.device.type == "cuda" else (given.size, 4)
+        )
+        end_to_end(model, size, frames, max(2, given.rounds // 3))
     if given.plot is not None:
         height, width = given.size
         title = f"{width}x{height} to x{given.scale} on {given.device}"

@@ -17,9 +17,12 @@ from .engine.precision import fastest_dtype
 from .engine.run import auto_tile, upscale, working_memory
 from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
+from .network.backends import BACKENDS, Backend
 
 __all__ = [
+    "BACKENDS",
     "METHODS",
+    "Backend",
     "Checkpoint",
     "CheckpointError",
     "Method",

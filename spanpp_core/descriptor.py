@@ -21,6 +21,7 @@ from spandrel import (
 from typing_extensions import Self, override
 
 from .checkpoint import Checkpoint, is_spanpp, parse, read
+from .network.backends import BACKENDS, Backend
 from .network.model import SpanPP
 
 
@@ -33,6 +34,9 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
 
     scale: int | float  # pyright: ignore[reportIncompatibleVariableOverride]
     """The bound scale: an int when whole, a float otherwise. See `at_scale`."""
+
+    backend: Backend = "auto"
+    """What the engine runs it by; calling it is always plain PyTorch. See `Backend`."""
 
     def __init__(self, architecture: SpanPPArch, checkpoint: Checkpoint) -> None:
         network = SpanPP(checkpoint.hyper)
@@ -95,6 +99,18 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         cast = copy.copy(self)
         cast._model = self.model.with_dtype(dtype)
         return cast
+
+    def with_backend(self, backend: Backend) -> Self:
+        """Returns a view of this model that `upscale` runs by another backend.
+
+        Raises:
+            ValueError: ``backend`` is none of `BACKENDS`.
+        """
+        if backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}; give one of {BACKENDS}")
+        view = copy.copy(self)
+        view.backend = backend
+        return view
 
 
 class SpanPPArch(Architecture[SpanPP]):

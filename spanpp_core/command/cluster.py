@@ -26,10 +26,10 @@ from .work import (
     FAILURES,
     Outcome,
     Settings,
+    Upscaler,
     already_there,
     device_named,
     failure,
-    upscale_file,
 )
 
 CORES_PER_WORKER = 4
@@ -90,7 +90,7 @@ def outcomes(
         pool: The workers wanted.
         weights: A state dict of the model.
         pairs: What `pairs` returned. Plain paths have to be the same everywhere.
-        settings: As for `upscale_file`.
+        settings: As for `Upscaler`.
 
     Raises:
         ValueError: Ray is not installed, or the cluster is not there or too small.
@@ -147,8 +147,9 @@ class Worker:
         ledger: Any,
     ) -> None:
         """Loads the model onto the device that Ray gave this process."""
-        self._network = load(weights, device=device_named(device))
-        self._settings = settings
+        network = load(weights, device=device_named(device))
+        self._overwrite = settings.overwrite
+        self._upscaler = Upscaler(network, replace(settings, overwrite=True))
         self._ledger = ledger
         self._wait: Callable[[Any], int] = importlib.import_module("ray").get
 
@@ -165,13 +166,12 @@ class Worker:
         return {"line": outcome.line, "failed": outcome.failed}
 
     def _upscaled(self, source: str, result: str) -> Outcome:
+        if not self._overwrite and _exists(result):
+            return already_there(result)
         if not (stores.is_url(source) or stores.is_url(result)):
-            job = Job(Path(source), Path(result))
-            return upscale_file(self._network, job, self._settings, _unseen)
+            return self._upscaler.file(Job(Path(source), Path(result)), _unseen)
         if source == result:
             raise ValueError(f"{source} would replace itself; choose another folder")
-        if not self._settings.overwrite and _exists(result):
-            return already_there(result)
         with tempfile.TemporaryDirectory(prefix="spanpp-") as folder:
             job = Job(
                 _with_a_path(source, Path(folder, "in")),
@@ -180,8 +180,7 @@ class Worker:
             if stores.is_url(source):
                 job.source.parent.mkdir()
                 stores.fetch(source, job.source)
-            settings = replace(self._settings, overwrite=True)
-            outcome = upscale_file(self._network, job, settings, _unseen)
+            outcome = self._upscaler.file(job, _unseen)
             if stores.is_url(result) and not outcome.failed:
                 stores.put(job.result, result)
         line = outcome.line.replace(str(job.source), source)

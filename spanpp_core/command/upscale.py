@@ -19,13 +19,22 @@ from rich.progress import (
 )
 
 from ..checkpoint import read
-from ..descriptor import SpanPPDescriptor, bundled_model, load
+from ..descriptor import bundled_model, load
 from ..network.scale import MAX_SCALE
 from ..video import CODECS
 from . import cluster
 from .jobs import Job, pairs
 from .stores import is_url
-from .work import Outcome, Precision, Settings, Size, device_named, upscale_file
+from .work import Outcome, Precision, Settings, Size, Upscaler, device_named
+
+
+class By(str, Enum):
+    """What runs the network; see `Backend`."""
+
+    auto = "auto"
+    torch = "torch"
+    compile = "compile"
+    openvino = "openvino"
 
 
 class Fractional(str, Enum):
@@ -78,6 +87,9 @@ def upscale(
         Precision,
         typer.Option(help="Of the arithmetic; auto: the fastest not seen in 8 bits."),
     ] = Precision.auto,
+    backend: Annotated[
+        By, typer.Option(help="What runs the network; auto: the fastest installed.")
+    ] = By.auto,
     codec: Annotated[
         str | None,
         typer.Option(help=f"Of videos: {', '.join(CODECS)}; fits the file if absent."),
@@ -124,21 +136,20 @@ def upscale(
         codec,
         crf,
         overwrite,
+        backend.value,
     )
     if ray is None and any(map(is_url, (*inputs, out))):
         raise ValueError("URLs of stores are read and written with --ray only")
     work = pairs(inputs, out)
     if ray is None:
         network = load(model or bundled_model(), device=device_named(device))
-        return _here(network, work, settings)
+        return _here(Upscaler(network, settings), work)
     weights = read(model or bundled_model()).state_dict
     pool = cluster.Pool(workers, gpus_per_worker, device)
     return _on_ray(cluster.outcomes(ray, pool, weights, work, settings), len(work))
 
 
-def _here(
-    network: SpanPPDescriptor, work: list[tuple[str, str]], settings: Settings
-) -> int:
+def _here(upscaler: Upscaler, work: list[tuple[str, str]]) -> int:
     """Does the work in this process; returns the exit status."""
     failed = 0
     with _progress() as progress:
@@ -151,7 +162,7 @@ def _here(
         for source, result in work:
             job = Job(Path(source), Path(result))
             progress.reset(parts, description=job.source.name)
-            outcome = upscale_file(network, job, settings, report)
+            outcome = upscaler.file(job, report)
             failed += outcome.failed
             _print(progress, outcome)
             progress.advance(files)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -15,6 +15,7 @@ from ..engine.precision import fastest_dtype
 from ..engine.run import Progress
 from ..engine.target import Method, Target, upscale_to
 from ..errors import ScaleError
+from ..network.backends import Backend
 from ..network.scale import output_size
 from . import images
 from .jobs import Job, is_video
@@ -76,6 +77,7 @@ class Settings:
     codec: str | None
     crf: int | None
     overwrite: bool
+    backend: Backend = "auto"
 
 
 @dataclass(frozen=True)
@@ -86,21 +88,75 @@ class Outcome:
     failed: bool
 
 
-def upscale_file(
-    network: SpanPPDescriptor, job: Job, settings: Settings, on_progress: Progress
-) -> Outcome:
-    """Upscales an image or a video; a result that is there is left as it is."""
-    if job.result.exists() and not settings.overwrite:
-        return already_there(job.result)
+class Upscaler:
+    """A model and what files are upscaled with; it is cast once for each precision."""
 
-    def sized(height: int, width: int) -> Target:
-        return settings.size.of(height, width, network.scale)
+    def __init__(self, network: SpanPPDescriptor, settings: Settings) -> None:
+        self._network = network.with_backend(settings.backend)
+        self._settings = settings
+        self._cast = functools.cache(self._network.with_dtype)
 
-    run = _upscale_video if is_video(job.source) else _upscale_image
-    try:
-        return Outcome(run(network, job, settings, sized, on_progress), failed=False)
-    except FAILURES as error:
-        return failure(error)
+    def file(self, job: Job, on_progress: Progress) -> Outcome:
+        """Upscales an image or a video; a result that is there is left as it is."""
+        if job.result.exists() and not self._settings.overwrite:
+            return already_there(job.result)
+        run = self._video if is_video(job.source) else self._image
+        try:
+            return Outcome(run(job, on_progress), failed=False)
+        except FAILURES as error:
+            return failure(error)
+
+    def _sized(self, height: int, width: int) -> Target:
+        return self._settings.size.of(height, width, self._network.scale)
+
+    def _in(self, bits: int) -> SpanPPDescriptor:
+        return self._cast(self._settings.precision.dtype(self._network.device, bits))
+
+    def _video(self, job: Job, on_progress: Progress) -> str:
+        return upscale_video_file(
+            self._in(8),
+            job,
+            self._sized,
+            self._settings.method,
+            self._settings.tile,
+            self._settings.codec,
+            self._settings.crf,
+            on_progress,
+        )
+
+    def _image(self, job: Job, on_progress: Progress) -> str:
+        height, width, channels = images.size(job.source)
+        job.check()
+        method = self._settings.method
+        try:
+            target = self._sized(height, width)
+            made = output_size(
+                height, width, target.scale(self._network.scales, method)
+            )
+            pixels = height * width + math.prod(made) + target.height * target.width
+            if pixels * channels * 4 > free_memory(torch.device("cpu")):
+                raise MemoryError(
+                    f"{target.width}x{target.height} pixels do not fit into memory; ask"
+                    " for a smaller scale"
+                )
+            images.check_writable(job.result, target.height, target.width)
+            job.result.parent.mkdir(parents=True, exist_ok=True)
+            picture = images.read(job.source)
+            result = upscale_to(
+                self._in(picture.bits),
+                picture.pixels,
+                target,
+                method=method,
+                tile=self._settings.tile,
+                on_progress=on_progress,
+            )
+        except (ScaleError, MemoryError) as error:
+            raise type(error)(f"{job.source}: {error}") from error
+        images.write(job.result, replace(picture, pixels=result))
+        return (
+            f"{job.source} {width}x{height} -> {job.result}"
+            f" {target.width}x{target.height}"
+        )
 
 
 def already_there(result: object) -> Outcome:
@@ -132,62 +188,3 @@ def device_named(name: str | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {name} can not be used here ({reason})") from error
     return device
-
-
-def _upscale_video(
-    network: SpanPPDescriptor,
-    job: Job,
-    settings: Settings,
-    sized: Callable[[int, int], Target],
-    on_progress: Progress,
-) -> str:
-    cast = network.with_dtype(settings.precision.dtype(network.device, 8))
-    return upscale_video_file(
-        cast,
-        job,
-        sized,
-        settings.method,
-        settings.tile,
-        settings.codec,
-        settings.crf,
-        on_progress,
-    )
-
-
-def _upscale_image(
-    network: SpanPPDescriptor,
-    job: Job,
-    settings: Settings,
-    sized: Callable[[int, int], Target],
-    on_progress: Progress,
-) -> str:
-    height, width, channels = images.size(job.source)
-    job.check()
-    try:
-        target = sized(height, width)
-        scale = target.scale(network.scales, settings.method)
-        made = output_size(height, width, scale)
-        pixels = height * width + math.prod(made) + target.height * target.width
-        if pixels * channels * 4 > free_memory(torch.device("cpu")):
-            raise MemoryError(
-                f"{target.width}x{target.height} pixels do not fit into memory; ask for"
-                " a smaller scale"
-            )
-        images.check_writable(job.result, target.height, target.width)
-        job.result.parent.mkdir(parents=True, exist_ok=True)
-        picture = images.read(job.source)
-        dtype = settings.precision.dtype(network.device, picture.bits)
-        result = upscale_to(
-            network.with_dtype(dtype),
-            picture.pixels,
-            target,
-            method=settings.method,
-            tile=settings.tile,
-            on_progress=on_progress,
-        )
-    except (ScaleError, MemoryError) as error:
-        raise type(error)(f"{job.source}: {error}") from error
-    images.write(job.result, replace(picture, pixels=result))
-    return (
-        f"{job.source} {width}x{height} -> {job.result} {target.width}x{target.height}"
-    )

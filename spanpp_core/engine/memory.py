@@ -13,13 +13,21 @@ import torch
 from ..network.hyperparameters import Hyperparameters
 from ..network.model import end_dtype
 
-BODY_TENSORS = 12
+BODY_TENSORS = 5
 """
-Feature maps in memory at the body's peak, where the skip connections are concatenated:
-the four parts and the concatenation make eight. The others are what libraries need and
-what the C library's heap keeps of those freed before: measured are 9 where a map is
-32 MiB or larger, 10 to 16 below.
+Feature maps in memory at the body's peak, within a block: what the first block and the
+one before made, and three of its own.
 """
+
+HEAP_BYTES = 32 * 2**20
+"""
+From this size the C library (glibc) asks the system for memory and gives it back at
+once when it is freed. Anything smaller comes from a heap, where what is freed is a
+little too small for the next aligned map, and lies in pieces after the first tile.
+"""
+
+HEAP_LOSS = 1.15
+"""What a heap takes for what is asked of it, as measured."""
 
 SHARE_OF_FREE = 0.5
 """The part of the free memory that a tile may take: others live on the machine too."""
@@ -27,23 +35,46 @@ SHARE_OF_FREE = 0.5
 CPU_TILE_PIXELS = 512**2
 """Tiles that are larger than this run no faster on a CPU, only later."""
 
+CARD_TILE_PIXELS = 2048**2
+"""Batches that are larger keep no card busier, and leave less to copy meanwhile."""
+
 UNKNOWN_FREE = 2 * 2**30
 """Assumed where the system does not say."""
 
 
-def bytes_per_pixel(hyper: Hyperparameters, scale: float, dtype: torch.dtype) -> int:
-    """Estimates the working memory of the network per input pixel read, in bytes.
+def working_bytes(
+    hyper: Hyperparameters,
+    scale: float,
+    dtype: torch.dtype,
+    pixels: int,
+    *,
+    pooled: bool = False,
+) -> int:
+    """Estimates the working memory of the network, beside its output, in bytes.
 
-    The larger of the body's peak and the upsampler's (the features and their padded
-    copy, the pixels before and after the shuffle, all in the dtype of the last
-    convolution), beside the input in two layouts.
+    The body's peak or the upsampler's (the features, the pixels before and after the
+    shuffle, in the dtype of the last convolution), whichever is larger. From a heap the
+    upsampler's maps are rarely made of what the body freed, see `HEAP_BYTES`.
     `benchmarks/memory.py` holds it against what is measured.
+
+    Args:
+        hyper: The network's.
+        scale: What it is bound to.
+        dtype: Of its body.
+        pixels: The input pixels read at once.
+        pooled: Whether the backend keeps all its memory while it works.
     """
-    ends = end_dtype(dtype)
+    ends = end_dtype(dtype).itemsize
     body = BODY_TENSORS * hyper.channels * dtype.itemsize
-    upsampler = (2 * hyper.channels + 2 * 3 * scale**2) * ends.itemsize
-    inputs = 2 * hyper.in_channels * ends.itemsize
-    return math.ceil(inputs + max(body, upsampler))
+    features, made = hyper.channels * ends, 3 * scale**2 * ends
+    upsampler = features + 2 * made
+    if pooled:
+        each = body + upsampler
+    elif hyper.channels * dtype.itemsize * pixels < HEAP_BYTES:
+        each = HEAP_LOSS * max(body + features + made, upsampler)
+    else:
+        each = max(body, upsampler)
+    return math.ceil((2 * hyper.in_channels * ends + each) * pixels)
 
 
 def free_memory(device: torch.device) -> int:
@@ -61,6 +92,8 @@ def pixels_that_fit(
     dtype: torch.dtype,
     device: torch.device,
     memory: int | None = None,
+    *,
+    pooled: bool = False,
 ) -> int:
     """Returns how many input pixels may be read at once on a device.
 
@@ -69,8 +102,11 @@ def pixels_that_fit(
     budget = SHARE_OF_FREE * free_memory(device)
     if memory is not None:
         budget = min(budget, memory)
-    fit = int(budget / bytes_per_pixel(hyper, scale, dtype))
-    return min(fit, CPU_TILE_PIXELS) if device.type == "cpu" else fit
+    many = 2**32  # where the estimate grows in proportion
+    fit = int(budget * many / working_bytes(hyper, scale, dtype, many, pooled=pooled))
+    if working_bytes(hyper, scale, dtype, fit, pooled=pooled) > budget:  # in the heap
+        fit = int(budget / working_bytes(hyper, scale, dtype, 1))
+    return min(fit, CPU_TILE_PIXELS if device.type == "cpu" else CARD_TILE_PIXELS)
 
 
 def _free_system_memory() -> int:

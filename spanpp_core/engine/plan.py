@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from ..network.scale import Window, grid_scale, is_exact, output_size
 
@@ -61,15 +62,21 @@ class Plan:
         return Plan(height, width, *out, grid_scale(scale), halo)
 
     def tiles(self, size: int) -> Iterator[Tile]:
-        """Cuts the image into tiles of at most ``size`` x ``size`` pixels, about equal.
+        """Cuts the image into tiles that read at most ``size`` pixels and two halos.
+
+        At whole scales all tiles read equally much, with the least work for their
+        number: one at an edge has no halo there and answers for more pixels instead.
 
         Example:
-            >>> [len(tile.core_cols) for tile in Plan.of(10, 100, 2, 21).tiles(64)]
-            [50, 50]
+            >>> tiles = list(Plan.of(10, 200, 2, 21).tiles(64))
+            >>> [tile.in_shape for tile in tiles], [len(t.core_cols) for t in tiles]
+            ([(10, 95), (10, 95), (10, 95)], [74, 53, 73])
         """
-        for rows in self._cut(range(self.height), size):
-            for cols in self._cut(range(self.width), size):
-                yield self.tile(rows, cols)
+        read_rows, all_rows = self._share(self.height, size)
+        read_cols, all_cols = self._share(self.width, size)
+        for rows in all_rows:
+            for cols in all_cols:
+                yield self.tile(rows, cols, (read_rows, read_cols))
 
     def halves(self, tile: Tile) -> list[Tile]:
         """Cuts a tile in two across its longer side; a single pixel stays whole."""
@@ -79,19 +86,26 @@ class Plan:
             return [self.tile(part, cols) for part in self._cut(rows, size)]
         return [self.tile(rows, part) for part in self._cut(cols, size)]
 
-    def tile(self, rows: range, cols: range) -> Tile:
-        """Returns the tile that answers for these input pixels."""
-        in_rows, out_rows, top, to_rows = self._axis(rows, self.height, self.out_height)
-        in_cols, out_cols, left, to_cols = self._axis(cols, self.width, self.out_width)
+    def tile(self, rows: range, cols: range, least: tuple[int, int] = (1, 1)) -> Tile:
+        """Returns the tile that answers for these input pixels.
+
+        It reads at least so many rows and columns, as far as the image has them.
+        """
+        in_rows, out_rows, top, to_rows = self._axis(
+            rows, self.height, self.out_height, least[0]
+        )
+        in_cols, out_cols, left, to_cols = self._axis(
+            cols, self.width, self.out_width, least[1]
+        )
         window = Window(top, left, to_rows, to_cols)
         return Tile(rows, cols, in_rows, in_cols, out_rows, out_cols, window)
 
     def _axis(
-        self, core: range, size: int, out_size: int
+        self, core: range, size: int, out_size: int, least: int
     ) -> tuple[slice, slice, int, range]:
         p, q = self.scale.numerator, self.scale.denominator
-        start = max(0, core.start - self.halo)
         stop = min(size, core.stop + self.halo)
+        start = max(0, min(core.start - self.halo, stop - least))
         first = self._first_pixel(core.start)
         last = out_size if core.stop == size else self._first_pixel(core.stop)
         periods = start // q  # the pattern of phases repeats: count from its start
@@ -102,6 +116,18 @@ class Plan:
         """The first output pixel whose centre lies in an input cell or beyond."""
         p, q = self.scale.numerator, self.scale.denominator
         return -((q - 2 * p * cell) // (2 * q))
+
+    def _share(self, size: int, largest: int) -> tuple[int, list[range]]:
+        """Cuts an axis so that every part reads equally much; returns how much, too."""
+        halos = 2 * self.halo
+        count = max(1, -(-(size - halos) // largest))
+        read = -(-(size + halos * (count - 1)) // count)
+        if self.scale.denominator > 1:
+            return 1, list(self._cut(range(size), largest))
+        step = read - halos
+        inner = range(read - self.halo, size - self.halo, step) if count > 1 else ()
+        cuts = [0, *inner, size]
+        return read, [range(*pair) for pair in pairwise(cuts)]
 
     def _cut(self, pixels: range, size: int) -> Iterator[range]:
         """Cuts a range into about equal parts of at most ``size``.

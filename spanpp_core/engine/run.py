@@ -1,18 +1,19 @@
-"""Executing a plan: tiles in, one preallocated output, nothing blended."""
+"""Running a plan: tiles in, one preallocated output, nothing blended."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
+from ..network.backends import fastest
 from ..network.scale import Window
-from .memory import bytes_per_pixel, pixels_that_fit
+from .memory import pixels_that_fit, working_bytes
+from .pipeline import SMALLEST_TILE, Job, Pipeline
 from .plan import Plan, Tile
 
 Progress = Callable[[int, int], None]
@@ -20,9 +21,6 @@ Progress = Callable[[int, int], None]
 Called after each step with the tiles done and the tiles in all (which grows when one
 has to be cut smaller). Whatever it raises stops the run and reaches the caller.
 """
-
-SMALLEST_TILE = 16
-"""Edge in pixels below which running out of memory is final."""
 
 LARGE_TILE = 512
 """Edge in pixels that keeps any device busy: not worth evicting anything for more."""
@@ -48,8 +46,8 @@ def upscale(
             4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
             grey image of its own. For a model of other than 3 input channels, C is
             theirs and the result has 3. It is left untouched.
-        tile: Edge of the tiles in input pixels without their halo; None chooses it from
-            the memory that is free.
+        tile: Edge of the tiles in input pixels without their halo, see `Plan.tiles`; None
+            chooses it from the memory that is free.
         on_progress: Called after each batch of tiles, see `Progress`.
         out: Where to write, (N, C, round(H*s), round(W*s)) of any strides and device.
         memory: Bytes that the work may take beside weights, input and output, if that
@@ -83,11 +81,18 @@ def upscale(
     if tile is None:
         tile = _edge_of(fit, plan.halo)
     tiles = list(plan.tiles(tile))
-    jobs: deque[_Job] = deque()
+    jobs: deque[Job] = deque()
     with torch.no_grad():
         for source, target in _planes(model, image, out):
             jobs += _batches(source, target, tiles, fit)
-        _run(model, plan, jobs, on_progress)
+        network, backends = model.model, model.model.backends
+        work = sum(job.pixels for job in jobs)
+        region = backends.region(network, model.backend, work)
+        try:
+            pipeline = Pipeline(region, plan, model.device)
+            _run(pipeline, plan, jobs, model.device, on_progress)
+        finally:
+            backends.trim()
     return out
 
 
@@ -105,8 +110,17 @@ def _fit(model: SpanPPDescriptor, memory: int | None) -> int:
     """The input pixels that may be read at once now."""
     network = model.model
     return pixels_that_fit(
-        network.hyper, network.scale, model.dtype, model.device, memory
+        network.hyper,
+        network.scale,
+        model.dtype,
+        model.device,
+        memory,
+        pooled=_pooled(model),
     )
+
+
+def _pooled(model: SpanPPDescriptor) -> bool:
+    return fastest(model.model, model.backend) == "openvino"
 
 
 def _edge_of(fit: int, halo: int) -> int:
@@ -133,8 +147,13 @@ def working_memory(
     """
     network = model.model
     edge = tile + 2 * network.halo
-    each = bytes_per_pixel(network.hyper, network.scale, dtype or model.dtype)
-    return min(height, edge) * min(width, edge) * each
+    return working_bytes(
+        network.hyper,
+        network.scale,
+        dtype or model.dtype,
+        min(height, edge) * min(width, edge),
+        pooled=_pooled(model),
+    )
 
 
 def _check_image(model: SpanPPDescriptor, image: Tensor) -> None:
@@ -147,32 +166,6 @@ def _check_image(model: SpanPPDescriptor, image: Tensor) -> None:
         )
     if not image.is_floating_point():
         raise ValueError(f"image is {image.dtype}; expected floating point in [0, 1]")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Tiles that run as one batch: equal input shapes, equal windows."""
-
-    source: Tensor  # (N, in_channels, H, W)
-    target: Tensor  # (N, 3 or 1, OH, OW)
-    items: Sequence[tuple[int, Tile]]  # frame and tile
-
-    @property
-    def pixels(self) -> int:
-        height, width = self.items[0][1].in_shape
-        return len(self.items) * height * width
-
-    def smaller(self, plan: Plan) -> list[_Job]:
-        """Two jobs that do the same in two steps; empty if this is the smallest."""
-        if len(self.items) > 1:
-            middle = len(self.items) // 2
-            parts = [self.items[:middle], self.items[middle:]]
-            return [_Job(self.source, self.target, items) for items in parts]
-        frame, tile = self.items[0]
-        if max(len(tile.core_rows), len(tile.core_cols)) <= SMALLEST_TILE:
-            return []
-        halves = plan.halves(tile)
-        return [_Job(self.source, self.target, [(frame, half)]) for half in halves]
 
 
 def _planes(
@@ -195,17 +188,17 @@ def _planes(
 
 def _batches(
     source: Tensor, target: Tensor, tiles: Sequence[Tile], fit: int
-) -> list[_Job]:
+) -> list[Job]:
     """Groups the tiles of all frames into batches that read at most ``fit`` pixels."""
     alike: dict[tuple[tuple[int, int], Window], list[tuple[int, Tile]]] = {}
     for frame in range(len(source)):
         for tile in tiles:
             alike.setdefault((tile.in_shape, tile.window), []).append((frame, tile))
-    jobs: list[_Job] = []
+    jobs: list[Job] = []
     for ((height, width), _), items in alike.items():
         size = max(1, fit // (height * width))
         for start in range(0, len(items), size):
-            jobs.append(_Job(source, target, items[start : start + size]))
+            jobs.append(Job(source, target, items[start : start + size]))
     # from the first frame's top to the last one's bottom, for whoever watches
     return sorted(
         jobs, key=lambda job: (job.items[0][0], job.items[0][1].out_rows.start)
@@ -213,50 +206,52 @@ def _batches(
 
 
 def _run(
-    model: SpanPPDescriptor,
+    pipeline: Pipeline,
     plan: Plan,
-    jobs: deque[_Job],
+    jobs: deque[Job],
+    device: torch.device,
     on_progress: Progress | None,
 ) -> None:
     """Runs every job, cutting those that do not fit into memory."""
     done, too_many = 0, math.inf
+    begun: deque[tuple[Job, Callable[[], None]]] = deque()
+
+    def end(left: int) -> None:
+        nonlocal done
+        while len(begun) > left:
+            job, finish = begun.popleft()
+            finish()
+            done += len(job.items)
+            if on_progress is not None:
+                waiting = sum(len(job.items) for job in jobs)
+                waiting += sum(len(job.items) for job, _ in begun)
+                on_progress(done, done + waiting)
+
     while jobs:
         job = jobs.popleft()
-        failure = None
+        failure = "as a larger one did"
         if job.pixels < too_many:
             try:
-                _execute(model, plan, job)
+                begun.append((job, pipeline.begin(job)))
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 failure = str(error)
-        else:
-            failure = "as a larger one did"
-        if failure is None:
-            done += len(job.items)
-            if on_progress is not None:
-                on_progress(done, done + sum(len(job.items) for job in jobs))
-            continue
+            else:
+                end(pipeline.ahead)
+                continue
         smaller = job.smaller(plan)
         if not smaller:
             raise MemoryError(
                 f"out of memory with a tile of {SMALLEST_TILE} pixels ({failure}); free"
-                f" some memory on {model.device}, or use another device"
+                f" some memory on {device}, or use another device"
             )
         too_many = min(too_many, job.pixels)
-        if model.device.type == "cuda":
-            torch.cuda.empty_cache()
         jobs.extendleft(reversed(smaller))
-
-
-def _execute(model: SpanPPDescriptor, plan: Plan, job: _Job) -> None:
-    tiles = [job.source[frame, :, t.in_rows, t.in_cols] for frame, t in job.items]
-    x = torch.stack(tiles).to(model.device)
-    y = model.model.region(x, plan.scale, job.items[0][1].window).clamp_(0, 1)
-    for (frame, tile), pixels in zip(job.items, y):
-        place = job.target[frame, :, tile.out_rows, tile.out_cols]
-        grey = len(place) == 1 and len(pixels) == 3
-        place.copy_(pixels.mean(0, keepdim=True) if grey else pixels)
+        end(0)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    end(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -268,4 +263,5 @@ def is_out_of_memory(error: BaseException) -> bool:
         "out of memory" in message
         or "not enough memory" in message
         or "can't allocate memory" in message
+        or "bad_alloc" in message
     )

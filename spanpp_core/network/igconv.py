@@ -142,6 +142,13 @@ def upsample(
     return make(features, groups, kernel_size, scale, window)
 
 
+def crop(pixels: Tensor, window: Window, scale: int) -> Tensor:
+    """Cuts a window out of all pixels that were made of its input at a whole scale."""
+    top = window.rows.start - window.top * scale
+    left = window.cols.start - window.left * scale
+    return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]
+
+
 def _in_blocks(
     features: Tensor,
     groups: Iterable[KernelGroup],
@@ -152,34 +159,35 @@ def _in_blocks(
     """At an exact scale p/q every group is one convolution of stride q.
 
     Its output channels are part of a p x p block of pixels. At a whole scale that is
-    one group of stride 1: a plain convolution and `pixel_shuffle`.
+    one group of stride 1: a plain convolution and `pixel_shuffle`, of all features
+    because cutting out the cells wanted would take a copy.
     """
     p, q = scale.numerator, scale.denominator
+    if q == 1:
+        (group,) = groups
+        made = F.conv2d(features, group.weight, padding=kernel_size // 2)
+        return crop(F.pixel_shuffle(made, p), window, p)
     down = range(window.rows.start // p, -(-window.rows.stop // p))
     across = range(window.cols.start // p, -(-window.cols.stop // p))
     rows = range(down.start * q, down.stop * q)
     cols = range(across.start * q, across.stop * q)
     cells = _cells(features, window, rows, cols, kernel_size // 2)
-    if q == 1:
-        (group,) = groups
-        pixels = F.pixel_shuffle(F.conv2d(cells, group.weight), p)
-    else:
-        n, h, w = len(features), len(down), len(across)
-        pixels = features.new_empty(n, 3, h * p, w * p)
-        blocks = pixels.view(n, 3, h, p, w, p)
-        for group in groups:
-            bottom = group.row_cell + (h - 1) * q + kernel_size
-            right = group.col_cell + (w - 1) * q + kernel_size
-            seen = cells[..., group.row_cell : bottom, group.col_cell : right]
-            made = F.conv2d(seen, group.weight, stride=q)
-            made = made.view(n, 3, len(group.rows), len(group.cols), h, w)
-            made = made.permute(0, 1, 4, 2, 5, 3)
-            blocks[
-                ...,
-                group.rows.start : group.rows.stop,
-                :,
-                group.cols.start : group.cols.stop,
-            ] = made
+    n, h, w = len(features), len(down), len(across)
+    pixels = features.new_empty(n, 3, h * p, w * p)
+    blocks = pixels.view(n, 3, h, p, w, p)
+    for group in groups:
+        bottom = group.row_cell + (h - 1) * q + kernel_size
+        right = group.col_cell + (w - 1) * q + kernel_size
+        seen = cells[..., group.row_cell : bottom, group.col_cell : right]
+        made = F.conv2d(seen, group.weight, stride=q)
+        made = made.view(n, 3, len(group.rows), len(group.cols), h, w)
+        made = made.permute(0, 1, 4, 2, 5, 3)
+        blocks[
+            ...,
+            group.rows.start : group.rows.stop,
+            :,
+            group.cols.start : group.cols.stop,
+        ] = made
     top = window.rows.start - down.start * p
     left = window.cols.start - across.start * p
     return pixels[..., top : top + len(window.rows), left : left + len(window.cols)]

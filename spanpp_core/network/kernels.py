@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from .hyperparameters import Hyperparameters
@@ -41,6 +41,17 @@ def untraced() -> Generator[None, None, None]:
         torch._C._set_tracing_state(state)  # pyright: ignore
 
 
+def weights_version(module: nn.Module) -> object:
+    """Returns what is another when the weights of a module have moved or changed.
+
+    Edits through ``.data``, which PyTorch does not count, go unseen.
+    """
+    return tuple(
+        (p.data_ptr(), 0 if p.is_inference() else p._version)
+        for p in module.parameters()
+    )
+
+
 class CachedIGConv(IGConv):
     """A kernel generator that remembers what it made.
 
@@ -61,11 +72,10 @@ class CachedIGConv(IGConv):
     ) -> Iterable[KernelGroup]:
         """Returns the kernels of a scale, computed in float32 and cast to ``dtype``.
 
-        They are kept until the weights move, change or are reloaded (edits through
-        ``.data``, which PyTorch does not count, go unseen), the least recently used
-        going first when `CACHE_BYTES` is reached.
+        They are kept until the weights move, change or are reloaded, the least recently
+        used going first when `CACHE_BYTES` is reached.
         """
-        weights = self._weights_version()
+        weights = weights_version(self)
         if weights != self._made_from:
             self._made.clear()
             self._made_from = weights
@@ -109,12 +119,6 @@ class CachedIGConv(IGConv):
     def __getstate__(self) -> dict[str, Any]:
         # Copies and pickles are of the weights; what was made of them is made again.
         return {**self.__dict__, "_made": {}, "_made_from": None}
-
-    def _weights_version(self) -> object:
-        return tuple(
-            (p.data_ptr(), 0 if p.is_inference() else p._version)
-            for p in self.parameters()
-        )
 
     @override
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -7,17 +7,20 @@ The state dict of this network is the "fused" kind of public checkpoint: only
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
+from .backends import Backends
 from .hyperparameters import Hyperparameters
 from .igconv import upsample
 from .kernels import CachedIGConv
+from .reparam import Conv3x3, then_1x1
 from .scale import Window, checked_scale, grid_scale, output_size
 
 BODY_RADIUS = 1 + 6 * 3 + 1
@@ -78,8 +81,7 @@ class SPAB(nn.Module):
         """
         inplace = not torch.is_grad_enabled()
         o1 = F.silu(self.c1_r(x), inplace=inplace)
-        o2 = F.silu(self.c2_r(o1), inplace=inplace)
-        o3 = self.c3_r(o2)
+        o3 = self.c3_r(F.silu(self.c2_r(o1), inplace=inplace))
         if inplace:
             attention = o3.sigmoid().sub_(0.5)
             return o3.add_(x).mul_(attention), o1
@@ -106,19 +108,34 @@ class Body(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, C, H, W)."""
-        return self.after_first(self.conv0(x))
+        f0 = self.conv0(x)
+        b1, b, o1 = self.blocks(f0)
+        return self.conv_cat(torch.cat([f0, self.conv_2(b), b1, o1], dim=1))
 
-    def after_first(self, f0: Tensor) -> Tensor:
-        """Returns the features from what the first convolution made, (N, C, H, W)."""
-        b1, _ = self.block_1(f0)
+    def blocks(self, f0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what the first block makes, and both outputs of the last one."""
+        b1 = self.block_1(f0)[0]
+        del f0  # a caller may not need it any more
         b = b1
         for block in (self.block_2, self.block_3, self.block_4, self.block_5):
-            b, _ = block(b)
+            b = block(b)[0]
         b, o1 = self.block_6(b)
-        b = self.conv_2(b)
-        joined = torch.cat([f0, b, b1, o1], dim=1)
-        del f0, b, b1, o1  # the peak of the memory: they are in the concatenation now
-        return self.conv_cat(joined)
+        return b1, b, o1
+
+
+class LastLayers(NamedTuple):
+    """What lies between the activations and the features: their sum, and a bias."""
+
+    image: Tensor
+    """(C, in_channels, 3, 3), of the image: the first convolution and what follows."""
+    body: Tensor
+    """(C, C, 3, 3), of what the last block makes."""
+    first_block: Tensor
+    """(C, C, 1, 1), of what the first block makes."""
+    activation: Tensor
+    """(C, C, 1, 1), of the last block's activated output."""
+    bias: Tensor
+    """(C,)"""
 
 
 class SpanPP(Body):
@@ -133,6 +150,8 @@ class SpanPP(Body):
         self.conv0 = FirstConv(hyper.in_channels, hyper.channels)
         self.hyper = hyper
         self.upsampler = CachedIGConv(hyper)
+        self.backends = Backends()
+        """What this network and its views were compiled to."""
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )
@@ -191,18 +210,50 @@ class SpanPP(Body):
 
         That is what a tracer can follow: hosts export ONNX files of any image size.
         """
-        features = self._features_of(x)
+        features = self.features(x)
         (group,) = self.upsampler.cached(
             Fraction(scale), features.dtype, features.device
         )
         y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
         return F.pixel_shuffle(y, scale).to(x.dtype).contiguous()
 
-    def _features_of(self, x: Tensor) -> Tensor:
-        """Returns the features in the dtype of the last convolution."""
+    @override
+    def features(self, x: Tensor) -> Tensor:
+        """What `Body.features` says, in the dtype of the last convolution.
+
+        Everything behind the activations is linear: it is composed into a convolution
+        of each map that it reads. No map is concatenated, the first is not kept at all.
+        """
         dtype = end_dtype(self.dtype)
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
-        return self.after_first(self.conv0(x).to(self.dtype)).to(dtype)
+        last = self.last_layers()
+        b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
+        y = F.conv2d(b, last.body.to(b), padding=1)
+        del b
+        y.add_(F.conv2d(b1, last.first_block.to(b1)))
+        del b1
+        y.add_(F.conv2d(o1, last.activation.to(o1)))
+        del o1
+        return F.conv2d(x, last.image.to(x), last.bias.to(x), padding=1).add_(y)
+
+    def last_layers(self) -> LastLayers:
+        """Composes `conv_cat` with the linear layers before it, in float32 or more.
+
+        It takes a tenth of a millisecond, so that nothing has to be kept in step with
+        the weights.
+        """
+        exact = torch.promote_types(self.dtype, torch.float32)
+
+        def weights(name: str) -> Iterator[Tensor]:
+            for kind in ("weight", "bias"):
+                yield self.get_parameter(f"{name}.{kind}").to(exact)
+
+        joined, bias = weights("conv_cat")
+        parts = joined.chunk(4, dim=1)
+        image = then_1x1(Conv3x3(*weights("conv0.conv_3x3_rep")), parts[0])
+        body = then_1x1(Conv3x3(*weights("conv_2.conv_3x3_rep")), parts[1])
+        bias = bias + image.bias + body.bias
+        return LastLayers(image.weight, body.weight, parts[2], parts[3], bias)
 
     def region(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
         """Computes a rectangle of the output from the part of the input it depends on.
@@ -218,7 +269,15 @@ class SpanPP(Body):
         Returns:
             (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
         """
-        features = self._features_of(x)
+        return self.pixels(self.features(x), scale, window).to(x.dtype)
+
+    def pixels(self, features: Tensor, scale: Fraction, window: Window) -> Tensor:
+        """Returns the output pixels of a window, from the features of its input."""
         groups = self.upsampler.cached(scale, features.dtype, features.device)
-        y = upsample(features, groups, self.hyper.kernel_size, scale, window)
-        return y.to(x.dtype)
+        return upsample(features, groups, self.hyper.kernel_size, scale, window)
+
+    @override
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # Tensors made in inference mode carry no version that would tell of a reload.
+        self.backends.forget()
+        super()._load_from_state_dict(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Reparameterisation: three linear branches become one 3x3 convolution, exactly.
+"""Reparameterisation: linear layers become one convolution, exactly.
 
 Pure functions over weights, differentiable, in the dtype they are given. Shapes are
 those of `torch.nn.functional.conv2d`: weight (out, in, kh, kw), bias (out,).
@@ -62,6 +62,14 @@ def fuse(branches: Mapping[str, Tensor]) -> Conv3x3:
     return Conv3x3(weight.contiguous(), bias.contiguous())
 
 
+def then_1x1(conv: Conv3x3, weight: Tensor) -> Conv3x3:
+    """A 3x3 convolution and then a 1x1 one of a ``weight`` (out, mid, 1, 1)."""
+    project = weight.flatten(1)  # (out, mid)
+    return Conv3x3(
+        torch.einsum("om,mihw->oihw", project, conv.weight), project @ conv.bias
+    )
+
+
 def _then_3x3(k0: Tensor, b0: Tensor, k1: Tensor, b1: Tensor) -> Conv3x3:
     """A 1x1 convolution (k0, b0) and then a 3x3 one (k1, b1).
 
@@ -83,9 +91,6 @@ def fuse_bottleneck(
     b2: Tensor,
 ) -> Conv3x3:
     """Fuses a 1x1 -> 3x3 -> 1x1 bottleneck with a 1x1 skip beside it; contiguous."""
-    inner = _then_3x3(k0, b0, k1, b1)
-    project = k2.flatten(1)  # (out, mid)
-    weight = torch.einsum("om,mihw->oihw", project, inner.weight)
-    bias = project @ inner.bias + b2
+    weight, bias = then_1x1(_then_3x3(k0, b0, k1, b1), k2)
     weight = weight + F.pad(skip, (1, 1, 1, 1))
-    return Conv3x3(weight.contiguous(), bias + skip_bias)
+    return Conv3x3(weight.contiguous(), bias + b2 + skip_bias)

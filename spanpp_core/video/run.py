@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from ..descriptor import SpanPPDescriptor
 from ..engine.run import Progress, auto_tile
 from ..engine.target import Method, Target, upscale_to
+from ..network.backends import chosen
 from .encoder import Encoder, Format
 from .pyav import VideoError, pyav
 from .remux import rehearse, remux
@@ -85,15 +86,19 @@ def upscale_video(
     settings = {
         "source and model": fingerprint(model, source),
         "target": [target.height, target.width, target.factor],
-        "run": [method, tile, segment],
+        "run": [method, tile, segment, model.backend],
         "codec": [form.codec, dict(form.options)],
         "av": pyav().__version__,
     }
     workshop = Workshop(result)
-    kept = workshop.resume(settings)
+    kept: Mapping[str, Any] | None = workshop.resume(settings)
     if kept is None:
-        kept = {"tile": tile or auto_tile(view)}  # free memory may differ next time
+        # free memory and what is installed may differ next time
+        work = clip.frames * clip.height * clip.width
+        backend = chosen(view.model, model.backend, work)
+        kept = {"tile": tile or auto_tile(view), "backend": backend}
         workshop.begin(settings, kept)
+    model = model.with_backend(kept["backend"])
     run = _Run(model, clip, form, target, method, int(kept["tile"]), on_progress)
     whole = workshop.folder / f"whole{result.suffix}"
     try:

@@ -73,6 +73,25 @@ def test_automatic_precision_is_of_the_device_for_8_bits_only(
     assert seen == [expected]
 
 
+def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):
+    seen = []
+    run = work.upscale_to
+
+    def watched(model, *arguments, **settings):
+        seen.append(model)
+        return run(model, *arguments, **settings)
+
+    monkeypatch.setattr(work, "upscale_to", watched)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        write(folder / name, noise(8, 8, 3, np.uint8))
+    options = ["-m", weights, "--backend", "torch", "--precision", "bf16"]
+    assert spanpp("upscale", folder, "-o", tmp_path / "out", *options) == 0
+    assert [model.backend for model in seen] == ["torch"] * 2
+    assert seen[0].model.backends is seen[1].model.backends, "each compiles its own"
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])
 def test_every_format_goes_through(tmp_path, weights, suffix):
     source = tmp_path / f"in{suffix}"

@@ -30,7 +30,9 @@ def test_working_memory_is_of_the_scale_and_dtype_bound(
 def test_auto_tile_is_what_upscale_takes(
     model: SpanPPDescriptor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spanpp_core.engine.run.pixels_that_fit", lambda *_: 100**2)
+    monkeypatch.setattr(
+        "spanpp_core.engine.run.pixels_that_fit", lambda *_, **__: 100**2
+    )
     assert auto_tile(model) == 100 - 2 * model.model.halo
     totals: list[int] = []
     edge = 2 * auto_tile(model)

@@ -42,7 +42,19 @@ def test_tiles_fit_into_half_of_what_is_free(monkeypatch, scale, dtype):
         monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
         pixels = memory.pixels_that_fit(hyper, scale, dtype, CPU)
         assert 0 < pixels <= memory.CPU_TILE_PIXELS
-        assert pixels * memory.bytes_per_pixel(hyper, scale, dtype) <= free / 2
+        assert memory.working_bytes(hyper, scale, dtype, pixels) <= free / 2
+
+
+def test_large_maps_are_returned_at_once():
+    """Where the estimate falls, more pixels may fit; never are they too many."""
+    hyper = Hyperparameters()
+    edge = -(-memory.HEAP_BYTES // (4 * hyper.channels))
+    below, above = (
+        memory.working_bytes(hyper, 2, torch.float32, pixels)
+        for pixels in (edge - 1, edge)
+    )
+    assert above < below
+    assert memory.working_bytes(hyper, 2, torch.float32, edge, pooled=True) > above
 
 
 def test_little_memory_means_small_tiles(model, monkeypatch):
@@ -58,8 +70,8 @@ def test_little_memory_means_small_tiles(model, monkeypatch):
     expected = spanpp_core.upscale(model, image)
     assert seen == [150 * 150]
     seen.clear()
-    per_pixel = memory.bytes_per_pixel(model.model.hyper, 2, torch.float32)
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2 * 10_000 * per_pixel)
+    needed = memory.working_bytes(model.model.hyper, 2, torch.float32, 10_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2 * needed)
     result = spanpp_core.upscale(model, image)
     assert max(seen) <= 10_000
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
@@ -79,10 +91,10 @@ def test_a_limit_on_memory_is_kept_to(model, monkeypatch, scale):
         return region(self, x, grid, window)
 
     monkeypatch.setattr(SpanPP, "region", watched)
-    limit = 90**2 * memory.bytes_per_pixel(model.model.hyper, 2, torch.float32)
+    hyper = model.model.hyper
+    limit = memory.working_bytes(hyper, 2, torch.float32, 90**2)
     result = spanpp_core.upscale_to(view, image, target, memory=limit)
     assert len(seen) > 1
     for pixels, at in seen:
-        each = memory.bytes_per_pixel(model.model.hyper, at, torch.float32)
-        assert pixels * each <= limit
+        assert memory.working_bytes(hyper, at, torch.float32, pixels) <= limit
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)

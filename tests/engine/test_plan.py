@@ -43,7 +43,14 @@ def test_tiles_cover_every_pixel_once_with_their_halo(height, width, scale, size
 @given(sides, sides, scales, st.integers(16, 400))
 def test_tiles_are_no_larger_than_asked(height, width, scale, size):
     for tile in Plan.of(height, width, scale, 21).tiles(size):
-        assert max(len(tile.core_rows), len(tile.core_cols)) <= size
+        assert max(tile.in_shape) <= size + 2 * 21
+
+
+@given(sides, sides, st.sampled_from([1, 2, 3, 4, 8]), st.integers(16, 400))
+def test_tiles_of_whole_scales_read_equally_much(height, width, scale, size):
+    """Or each would be a shape of its own to whatever compiles or records it."""
+    shapes = {tile.in_shape for tile in Plan.of(height, width, scale, 21).tiles(size)}
+    assert len(shapes) == 1
 
 
 @settings(deadline=None)

@@ -16,7 +16,7 @@ from tiny import TINY, training_network
 import spanpp_core
 from spanpp_core.network import kernels
 from spanpp_core.network.igconv import IGConv, upsample
-from spanpp_core.network.model import SpanPP
+from spanpp_core.network.model import Body, SpanPP
 from spanpp_core.network.scale import Window
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.7, 4, 5, 8, 4 / 3, 2.73)
@@ -30,6 +30,15 @@ def test_output_size_is_rounded_as_python_does(make, kernel_size, scale):
         y = view.model(torch.rand(1, 3, height, width))
         assert y.shape == (1, 3, round(height * scale), round(width * scale))
         assert y.isfinite().all()
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_composed_layers_are_those_of_the_body(make, in_channels):
+    network: SpanPP = make(in_channels=in_channels).model.double()
+    x = torch.rand(2, in_channels, 9, 7, dtype=torch.float64)
+    with torch.no_grad():
+        expected = Body.features(network, x)
+        assert (network.features(x) - expected).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("scale", [Fraction(3, 2), Fraction(5, 2), Fraction(37, 10)])

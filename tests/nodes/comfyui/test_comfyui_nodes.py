@@ -209,11 +209,11 @@ def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
 
 
 def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
-    image = images(1, 60, 60)
+    image = images(1, 106, 106)
     upscale(host, load(host), image, tile=16)
     done, total, (kind, picture, _) = host.progress[-1]
     assert (done, total, kind) == (16, 16, "JPEG")
-    assert picture.size == (120, 120)
+    assert picture.size == (212, 212)
     host.progress.clear()
     host.interrupt_after = 3
     with pytest.raises(Interrupted):
