@@ -55,7 +55,7 @@ def fuse(branches: Mapping[str, Tensor]) -> Conv3x3:
     """
     a = _then_3x3(*(branches[name] for name in BRANCHES["expanded"]))
     b = Conv3x3(*(branches[name] for name in BRANCHES["plain"]))
-    c = _fuse_bottleneck(*(branches[name] for name in BRANCHES["bottleneck"]))
+    c = fuse_bottleneck(*(branches[name] for name in BRANCHES["bottleneck"]))
     to_a, to_b, to_c = branches["alpha"].unbind()
     weight = to_a * a.weight + to_b * b.weight + to_c * c.weight
     bias = to_a * a.bias + to_b * b.bias + to_c * c.bias
@@ -72,7 +72,7 @@ def _then_3x3(k0: Tensor, b0: Tensor, k1: Tensor, b1: Tensor) -> Conv3x3:
     return Conv3x3(weight, torch.einsum("omhw,m->o", k1, b0) + b1)
 
 
-def _fuse_bottleneck(
+def fuse_bottleneck(
     skip: Tensor,
     skip_bias: Tensor,
     k0: Tensor,
