@@ -13,23 +13,20 @@ SPIKE = 2.0
 """How many times their median a loss is to count as a spike."""
 
 
-def diverged(
-    losses: Sequence[float], norms: Sequence[float], grey: Sequence[float]
-) -> bool:
+def diverged(losses: Sequence[float], norms: Sequence[float]) -> bool:
     """Whether a run came to nothing.
 
-    Either a loss or a gradient is not finite, or over the last tenth of the steps the
-    loss is above what answering with one grey everywhere would have cost.
+    Either a loss or a gradient is not finite, or the mean loss over the last tenth of
+    the steps is above the loss that the run began with.
 
     Args:
         losses: Of each step.
         norms: Of the gradient at each step.
-        grey: What the answer 0.5 everywhere would have cost at each step.
     """
     if not all(map(math.isfinite, [*losses, *norms])):
         return True
     last = max(1, len(losses) // 10)
-    return mean(losses[-last:]) > mean(grey[-last:])
+    return mean(losses[-last:]) > losses[0]
 
 
 def spikes(losses: Sequence[float]) -> int:
