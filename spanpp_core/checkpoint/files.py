@@ -122,9 +122,14 @@ def write_slim(
         "scales": json.dumps(checkpoint.hyper.scales),
         "hyperparameters": json.dumps(asdict(checkpoint.hyper)),
     }
+    write_whole(path, save(tensors, metadata))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that appears whole or not at all, over one that may be there."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(save(tensors, metadata))
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", status=130)
-    except (ValueError, MemoryError, OSError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
         return _fail(str(error))
 
 

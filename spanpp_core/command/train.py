@@ -23,6 +23,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
 
 from ..network.hyperparameters import Hyperparameters
 from ..network.scale import MAX_SCALE, MIN_SCALE
@@ -72,7 +73,7 @@ def train(
     ] = 48,
     learning_rate: Annotated[
         float, typer.Option("--lr", help="At its highest; falls to 0 by a cosine.")
-    ] = 5e-4,
+    ] = 2e-4,
     channels: Annotated[int, typer.Option(min=4, help="Of a new network.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and patches.")] = 0,
     precision: Annotated[
@@ -121,15 +122,15 @@ def train(
         "precision": precision.value,
         "devices": devices,
     }
-    out.mkdir(parents=True, exist_ok=True)
     draw = ScaleDraw.continuous(given) if continuous else ScaleDraw.whole(given)
-    photos = _photos(folder, out, smallest_side(patch, draw))
     if weights is not None:
         network = start.network_of(weights, given, seed)
     else:
         hyper = Hyperparameters(channels=channels, scales=given)
         network = start.new_network(hyper, seed)
-    held_out = [] if val is None else [images.read(path).pixels for path in _in(val)]
+    held_out = [] if val is None else _held_out(val)
+    out.mkdir(parents=True, exist_ok=True)
+    photos = _photos(folder, out, smallest_side(patch, draw))
     fabric = Fabric(
         accelerator=_device(device).type, devices=devices, precision=precision.fabric
     )
@@ -201,6 +202,8 @@ def _photos(folder: Path, out: Path, smallest: int) -> Any:
 
     files = _in(folder)
     names = [(str(f.relative_to(folder)), f.stat().st_size) for f in files]
+    if not files:
+        raise ValueError(f"{folder} has no images; give a folder of photos")
     key = json.dumps([names, smallest])
     path = out / "photos.bin"
     packed = Photos.open(path, key) or Photos.pack(_pixels(files), path, smallest, key)
@@ -210,6 +213,13 @@ def _photos(folder: Path, out: Path, smallest: int) -> Any:
             " larger photos, or ask for a smaller --patch"
         )
     return packed
+
+
+def _held_out(folder: Path) -> list[Tensor]:
+    photos = [images.read(path).pixels for path in _in(folder)]
+    if not photos or any(photo.shape[1] != 3 for photo in photos):
+        raise ValueError(f"--val {folder}: give a folder of images in colour, no alpha")
+    return photos
 
 
 def _in(folder: Path) -> list[Path]:

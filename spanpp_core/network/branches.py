@@ -79,6 +79,14 @@ class RepConvBranches(nn.Module):
         """Returns the equivalent 3x3 convolution; differentiable."""
         return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
 
+    @torch.no_grad()
+    def become(self, conv: Conv3x3) -> None:
+        """Changes the plain branch so that `fused` returns ``conv``."""
+        now, share = self.fused(), self.alpha[1]
+        state = self.conv2.state_dict()
+        state["weight"] += (conv.weight - now.weight) / share
+        state["bias"] += (conv.bias - now.bias) / share
+
     def branches(self, x: Tensor) -> Tensor:
         """Runs the three branches one by one: the definition that `fused` equals."""
         a, b, c = self.alpha.unbind()
@@ -89,10 +97,32 @@ class RepConvBranches(nn.Module):
         return F.conv2d(x, *self.fused(), padding=1)
 
 
+class _FirstConv(RepConvBranches):
+    """The convolution that reads the image, in float32 whatever the body runs in."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class _LastConv(nn.Conv2d):
+    """The convolution that makes the features, likewise."""
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
 class SpanPPBranches(Body):
     """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
 
     Differentiable in every parameter; the kernel is made anew at each call.
+
+    Under autocast the first convolution, the last one and the upsampler stay float32:
+    in bfloat16 they shift the whole image by a few thousandths, and what training then
+    follows is that shift (its gradient has nothing in common with the true one).
 
     Args:
         hyper: Sizes and trained scales.
@@ -102,6 +132,8 @@ class SpanPPBranches(Body):
     def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
         super().__init__(hyper, partial(RepConvBranches, alpha=alpha))
         self.hyper = hyper
+        self.conv0 = _FirstConv(hyper.in_channels, hyper.channels, alpha)
+        self.conv_cat = _LastConv(4 * hyper.channels, hyper.channels, 1)
         self.upsampler = IGConv(hyper)
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
@@ -120,10 +152,11 @@ class SpanPPBranches(Body):
         asked = checked_scale(scale, self.hyper.scales)
         rows, cols = output_size(height, width, asked)
         grid: Fraction = grid_scale(asked)
-        groups = self.upsampler.groups(grid)
         window = Window(0, 0, range(rows), range(cols))
         features = self.features(x)
-        return upsample(features, groups, self.hyper.kernel_size, grid, window)
+        with torch.autocast(x.device.type, enabled=False):
+            groups = self.upsampler.groups(grid)
+            return upsample(features, groups, self.hyper.kernel_size, grid, window)
 
     def fused_state_dict(self) -> dict[str, Tensor]:
         """Returns the state dict of the equivalent inference network, detached."""

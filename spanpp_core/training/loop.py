@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from ..checkpoint.files import write_whole
 from ..network.branches import SpanPPBranches
 from .patches import Batch
 
@@ -34,7 +34,7 @@ class Schedule:
     """How long and how fast."""
 
     steps: int
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     """Falls to 0 over the steps by a cosine."""
     warm_up: int = 100
     """Steps over which it rises from 0 first."""
@@ -101,7 +101,8 @@ def train(
         ValueError: ``out`` has the state of a run with other settings.
         FloatingPointError: The loss is not finite any more.
     """
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))
+    averaging: Any = get_ema_multi_avg_fn(schedule.ema)  # pyright: ignore
+    average = AveragedModel(network, multi_avg_fn=averaging)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         betas=(0.9, 0.99),
@@ -110,19 +111,20 @@ def train(
     )
     done = _restored(out / STATE, settings, network, average, optimizer)
     average.to(fabric.device)
-    model, optimizer = cast("Any", fabric.setup(network, optimizer))
-    loader = fabric.setup_dataloaders(
-        DataLoader(
-            patches(fabric.global_rank),
-            batch_size=None,
-            sampler=range(done, schedule.steps),
-            num_workers=workers,
-        ),
-        use_distributed_sampler=False,
+    model, optimizer = fabric.setup(network, optimizer)
+    loader = DataLoader(
+        patches(fabric.global_rank),
+        batch_size=None,
+        sampler=range(done, schedule.steps),
+        num_workers=workers,
+    )
+    batches = cast(
+        "Iterable[Batch]",
+        fabric.setup_dataloaders(loader, use_distributed_sampler=False),
     )
     main = fabric.is_global_zero
     log = Writer(str(out)) if main else None
-    for step, (low, high, scale) in enumerate(loader, done):
+    for step, (low, high, scale) in enumerate(batches, done):
         rate = schedule.rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -173,7 +175,7 @@ def write_weights(
         "hyperparameters": json.dumps(asdict(network.hyper)),
         "training": json.dumps({**settings, "step": step}),
     }
-    _replace(path, save(tensors, metadata))
+    write_whole(path, save(tensors, metadata))
 
 
 def _save(
@@ -219,12 +221,3 @@ def _restored(
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -79,6 +79,7 @@ class Patches(Dataset[Batch]):
     """Item ``i`` is the batch of step ``i``, the same at every call, in any process."""
 
     photos: Photos
+    """None of them smaller than `smallest_side`."""
     draw: ScaleDraw
     patch: int
     """P, side of the low-resolution patches in pixels."""
@@ -100,7 +101,7 @@ class Patches(Dataset[Batch]):
         scale = self.scale(step)
         random = np.random.default_rng((self.seed, step, self.rank + 1))
         pairs = [self._pair(random, scale) for _ in range(self.batch)]
-        low, high = (torch.cat(part) for part in zip(*pairs))
+        low, high = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
         return Batch(low, high, float(scale))
 
     def _pair(
@@ -108,20 +109,15 @@ class Patches(Dataset[Batch]):
     ) -> tuple[Tensor, Tensor]:
         photo = int(random.integers(len(self.photos)))
         side = _cut(self.patch, scale)[1]
-        levels = [
-            level
-            for level, (_, height, width) in enumerate(self.photos.places[photo])
-            if min(height, width) >= side
-        ]
-        pixels = self.photos.at(photo, levels[int(random.integers(len(levels)))])
-        top = int(random.integers(pixels.shape[0] - side + 1))
-        left = int(random.integers(pixels.shape[1] - side + 1))
-        crop = np.array(pixels[top : top + side, left : left + side], np.float32)
-        crop = np.rot90(crop, int(random.integers(4)))
-        if random.integers(2):
-            crop = crop[:, ::-1]
-        full = torch.from_numpy(np.ascontiguousarray(crop)).movedim(-1, 0)[None] / 255
-        return pair(full, self.patch, scale)
+        level = int(random.integers(len(self.photos.places[photo])))
+        _, height, width = self.photos.places[photo][level]
+        top = int(random.integers(height - side + 1))
+        left = int(random.integers(width - side + 1))
+        pixels = self.photos.at(photo, level)
+        crop = pixels[top : top + side, left : left + side]
+        full = torch.from_numpy(crop.astype(np.float32)).movedim(-1, 0)[None] / 255
+        full = full.rot90(int(random.integers(4)), (-2, -1))
+        return pair(full.flip(-1) if random.integers(2) else full, self.patch, scale)
 
 
 def pair(full: Tensor, patch: int, scale: Fraction) -> tuple[Tensor, Tensor]:

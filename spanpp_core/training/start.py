@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import Tensor, nn
 
 from .. import checkpoint
-from ..errors import CheckpointError
 from ..network.branches import RepConvBranches, SpanPPBranches
 from ..network.hyperparameters import Hyperparameters
+from ..network.model import RepConv, SpanPP
+from ..network.reparam import Conv3x3
 
 
 def new_network(hyper: Hyperparameters, seed: int) -> SpanPPBranches:
@@ -24,9 +27,9 @@ def new_network(hyper: Hyperparameters, seed: int) -> SpanPPBranches:
 def network_of(path: Path, scales: Sequence[int], seed: int) -> SpanPPBranches:
     """Returns the network of a file in its training form, for some trained scales.
 
-    A file with branches gives them back. A fused one has none: two of the three are
-    initialised anew, and the third is what is left of the fused convolution, so that
-    the network computes what the file's did.
+    A file with branches gives them back. A fused one has none: the 1x1 branches are
+    initialised anew and the plain one becomes what they leave of the fused convolution,
+    so that the network computes what the file's did.
 
     Raises:
         CheckpointError: The file is not a SpanPP checkpoint.
@@ -39,17 +42,13 @@ def network_of(path: Path, scales: Sequence[int], seed: int) -> SpanPPBranches:
         state.update({k: stored[k] for k in state if k in stored and k != "MetaIGConv"})
         network.load_state_dict(state)
         return network
-    state = {**found.state_dict, "MetaIGConv": network.MetaIGConv}
-    for name, module in network.named_modules():
-        if isinstance(module, RepConvBranches):
-            weight = state.pop(f"{name}.conv_3x3_rep.weight")
-            bias = state.pop(f"{name}.conv_3x3_rep.bias")
-            with torch.no_grad():
-                made = module.fused()
-                share = module.alpha[1]
-                module.conv2.weight += (weight - made.weight) / share
-                module.conv2.bias += (bias - made.bias) / share  # pyright: ignore
-    rest = network.load_state_dict(state, strict=False)
-    if rest.unexpected_keys:
-        raise CheckpointError(f"{path}: {rest.unexpected_keys[0]} has no place")
+    fused = SpanPP(found.hyper)
+    fused.load_state_dict(found.state_dict)
+    convs = cast("Iterable[tuple[str, nn.Module]]", network.named_modules())
+    for name, conv in convs:
+        if isinstance(conv, RepConvBranches):
+            plain = cast(RepConv, fused.get_submodule(name)).conv_3x3_rep
+            conv.become(Conv3x3(plain.weight, cast(Tensor, plain.bias)))
+    network.conv_cat.load_state_dict(fused.conv_cat.state_dict())
+    network.upsampler.load_state_dict(fused.upsampler.state_dict())
     return network

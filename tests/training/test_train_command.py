@@ -1,0 +1,104 @@
+"""``spanpp train`` through its front door."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from front_door import spanpp
+from safetensors.torch import load_file
+
+import spanpp_core
+from spanpp_core.command import images
+
+pytest.importorskip("lightning_fabric")
+
+TINY_RUN = ("--channels", "4", "--patch", "12", "--batch", "1", "--device", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pixels = images.read(spanpp_core.bundled_photo()).pixels[..., :150, :200]
+    (tmp_path / "photos").mkdir()
+    images.write(tmp_path / "photos" / "raccoon.png", images.Picture(pixels, 8))
+    return tmp_path / "photos"
+
+
+def test_photos_become_weights_that_upscale_photos(tmp_path, folder):
+    out = tmp_path / "run"
+    options = ("--steps", 4, "--continuous", "--save-every", 2, "--val", folder)
+    assert spanpp("train", folder, "-o", out, *TINY_RUN, *options) == 0
+    weights = out / "spanpp.safetensors"
+    assert spanpp_core.load(weights).scales == (1, 2, 3, 4)
+    result = tmp_path / "big.png"
+    photo = folder / "raccoon.png"
+    assert spanpp("upscale", photo, "-o", result, "-m", weights, "-s", "1.5") == 0
+    assert images.size(result)[:2] == (225, 300)
+
+
+def test_scales_are_those_asked_for(tmp_path, folder):
+    options = ("--steps", 1, "--scales", 2, 6)
+    assert spanpp("train", folder, "-o", tmp_path / "run", *TINY_RUN, *options) == 0
+    assert spanpp_core.load(tmp_path / "run" / "spanpp.safetensors").scales == (2, 6)
+
+
+def test_bundled_weights_can_be_trained_further(tmp_path, folder):
+    options = ("--steps", 1, "--batch", 1, "--patch", 12, "--device", "cpu")
+    start = ("--weights", spanpp_core.bundled_model())
+    out = tmp_path / "run"
+    assert spanpp("train", folder, "-o", out, *options, *start) == 0
+    before = spanpp_core.load(spanpp_core.bundled_model())
+    after = spanpp_core.load(out / "spanpp.safetensors")
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert (before.model(x) - after.model(x)).abs().max() < 0.02
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by a POSIX signal")
+def test_a_run_killed_at_any_time_ends_as_if_it_had_not_been(tmp_path, folder):
+    arguments = ["train", str(folder), *TINY_RUN, "--steps", "30", "--save-every", "7"]
+    program = "import sys; from spanpp_core.command import main; main()"
+    root = Path(spanpp_core.__file__).parents[1]
+    out = tmp_path / "killed"
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, "-o", str(out)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    while child.poll() is None and not (out / "state.ckpt").exists():
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert spanpp(*arguments, "-o", out) == 0
+    assert spanpp(*arguments, "-o", tmp_path / "whole") == 0
+    expected = load_file(tmp_path / "whole" / "spanpp.safetensors")
+    for name, tensor in load_file(out / "spanpp.safetensors").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--scales", 2, 2), "--scales 2 2: give whole numbers from 1 to 8, each once"),
+        (("--scales", 9), "--scales 9: give whole numbers from 1 to 8, each once"),
+        (("--patch", 400), "no photo whose shorter side is 1632 px or more"),
+        (("--weights", "nothing.pth"), "nothing.pth: no such file"),
+        (("--val", "nowhere"), "nowhere: no such folder"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path, folder, capsys, options, message):
+    out = tmp_path / "run"
+    assert spanpp("train", folder, "-o", out, "--channels", 4, *options) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_folder_without_photos_is_said_in_one_line(tmp_path, capsys):
+    assert spanpp("train", tmp_path, "-o", tmp_path / "run") == 2
+    assert "has no images" in capsys.readouterr().err
