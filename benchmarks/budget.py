@@ -27,6 +27,7 @@ from stability import photos_of
 from torch import Tensor, nn
 
 from spanpp_core.metrics import psnr_y
+from spanpp_core.network.branches import STEADY_ALPHA
 from spanpp_core.training.judge import degraded
 from spanpp_core.training.loop import Schedule
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
@@ -105,7 +106,7 @@ def main() -> None:
             print(f"{name}: {given.steps} steps, {seconds:.0f} s", flush=True)
 
         torch.manual_seed(given.seed)
-        one = rivals.spanpp(given.channels, alpha=1 / 3)
+        one = rivals.spanpp(given.channels, alpha=STEADY_ALPHA)
         spend(one, every, "SpanPP, x1 to x4")
         ours = {scale: score(one, test, scale) for scale in given.scales}
         theirs: dict[int, float] = {}

@@ -34,6 +34,7 @@ from trajectory import diverged, passed, percentile, spikes
 import spanpp_core
 from spanpp_core.engine.target import resize
 from spanpp_core.metrics import psnr_y
+from spanpp_core.network.branches import PUBLISHED_ALPHA, STEADY_ALPHA
 from spanpp_core.training.patches import Batch, Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos
 
@@ -46,10 +47,11 @@ NETWORKS: Mapping[str, Callable[[int], nn.Module]] = {
     "SPAN": partial(rivals.span, SCALE, norm=True),
     "SPAN, no norm": partial(rivals.span, SCALE, norm=False),
     "SPANPlus": partial(rivals.spanplus, SCALE),
-    "SpanPP, as published": partial(rivals.spanpp, alpha=1.0),
-    "SpanPP, alpha 1/3": partial(rivals.spanpp, alpha=1 / 3),
-    "SpanPP, alpha 1/10": partial(rivals.spanpp, alpha=1 / 10),
-    "SpanPP, alpha 1/3, plain gain": partial(rivals.spanpp_as_plain, alpha=1 / 3),
+    "SpanPP, as published": partial(rivals.spanpp, alpha=PUBLISHED_ALPHA),
+    "SpanPP, alpha 1/3": partial(rivals.spanpp, alpha=STEADY_ALPHA),
+    "SpanPP, alpha 1/3, plain gain": partial(
+        rivals.spanpp_as_plain, alpha=STEADY_ALPHA
+    ),
 }
 """From the number of channels to a new network."""
 
@@ -194,7 +196,7 @@ def plot(path: Path, rows: Sequence[Row], bar: float) -> None:
     rates = sorted({row["rate"] for row in rows})
     names = [n for n in NETWORKS if any(row["network"] == n for row in rows)]
     figure, axes = plt.subplots(
-        2, len(rates), figsize=(13, 7.5), sharex="row", sharey="row", squeeze=False
+        2, len(rates), figsize=(13, 7), sharex="row", sharey="row", squeeze=False
     )
     for column, rate in enumerate(rates):
         above, below = axes[:, column]
@@ -215,13 +217,15 @@ def plot(path: Path, rows: Sequence[Row], bar: float) -> None:
         above.set_title(f"learning rate {rate:g}")
         above.set_xlabel("step")
         below.axvline(bar, color="black", lw=0.8, ls="--")
-        below.set_xlabel("PSNR-Y at the end, dB (dashed: bicubic)")
+        below.set_xlabel("PSNR-Y at the end, dB")
     axes[0, 0].set_ylabel("L1 loss: median, lowest to highest")
     axes[1, 0].set_yticks(range(len(names)), names)
     axes[1, 0].invert_yaxis()
-    axes[0, -1].legend(fontsize=7)
+    axes[1, 0].text(bar, -0.4, "bicubic ", ha="right", va="top", fontsize=8)
+    axes[0, 0].legend(fontsize=7)
+    axes[0, 0].set_ylim(0.02, 1e4)
     figure.tight_layout()
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=70)
     print(f"{path} written")
 
 
