@@ -113,12 +113,12 @@ class RepConvBranches(nn.Module):
 
 
 class _FirstConv(RepConvBranches):
-    """The convolution that reads the image, in float32 whatever the body runs in."""
+    """The convolution that reads the image, in its own dtype whatever autocast says."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+            return super().forward(x.to(self.alpha.dtype))
 
 
 class _LastConv(nn.Conv2d):
@@ -127,7 +127,7 @@ class _LastConv(nn.Conv2d):
     @override
     def forward(self, input: Tensor) -> Tensor:
         with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float())
+            return super().forward(input.to(self.weight.dtype))
 
 
 class SpanPPBranches(Body):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .. import checkpoint
-from ..network.branches import SpanPPBranches
+from ..network.branches import STEADY_ALPHA, SpanPPBranches
 from ..network.hyperparameters import Hyperparameters
 
 
@@ -17,7 +17,7 @@ def new_network(hyper: Hyperparameters, seed: int) -> SpanPPBranches:
     """Returns a randomly initialised network, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return SpanPPBranches(hyper)
+        return SpanPPBranches(hyper, alpha=STEADY_ALPHA)
 
 
 def network_of(path: Path, scales: Sequence[int], seed: int) -> SpanPPBranches:
