@@ -3,6 +3,7 @@
 Data flows one way: checkpoint -> network -> descriptor -> engine -> node or command.
 """
 
+from .backends import BACKENDS, Backend
 from .checkpoint import Checkpoint, parse, write_slim
 from .descriptor import (
     SpanPPArch,
@@ -17,7 +18,6 @@ from .engine.precision import fastest_dtype
 from .engine.run import auto_tile, upscale, working_memory
 from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
-from .network.backends import BACKENDS, Backend
 
 __all__ = [
     "BACKENDS",

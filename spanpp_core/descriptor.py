@@ -20,8 +20,8 @@ from spandrel import (
 )
 from typing_extensions import Self, override
 
+from .backends import BACKENDS, Backend, Backends
 from .checkpoint import Checkpoint, is_spanpp, parse, read
-from .network.backends import BACKENDS, Backend
 from .network.model import SpanPP
 
 
@@ -55,6 +55,8 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             tiling=ModelTiling.SUPPORTED,
         )
         network.requires_grad_(False).eval()
+        self.backends = Backends(network)
+        """What the network was compiled to; views share it."""
 
     @property
     @override
@@ -98,6 +100,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             return self
         cast = copy.copy(self)
         cast._model = self.model.with_dtype(dtype)
+        cast.backends = Backends(cast.model)
         return cast
 
     def with_backend(self, backend: Backend) -> Self:

@@ -9,13 +9,13 @@ from enum import Enum
 
 import torch
 
+from ..backends import Backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.memory import free_memory
 from ..engine.precision import fastest_dtype
 from ..engine.run import Progress
 from ..engine.target import Method, Target, upscale_to
 from ..errors import ScaleError
-from ..network.backends import Backend
 from ..network.scale import output_size
 from . import images
 from .jobs import Job, is_video

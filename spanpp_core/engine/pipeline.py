@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..network.backends import Region
+from ..backends import Region
 from .plan import Plan, Tile
 
 SMALLEST_TILE = 16

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..backends import fastest
 from ..descriptor import SpanPPDescriptor
-from ..network.backends import fastest
 from ..network.scale import Window
 from .memory import pixels_that_fit, working_bytes
 from .pipeline import SMALLEST_TILE, Job, Pipeline
@@ -85,7 +85,7 @@ def upscale(
     with torch.no_grad():
         for source, target in _planes(model, image, out):
             jobs += _batches(source, target, tiles, fit)
-        network, backends = model.model, model.model.backends
+        network, backends = model.model, model.backends
         work = sum(job.pixels for job in jobs)
         region = backends.region(network, model.backend, work)
         try:

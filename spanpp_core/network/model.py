@@ -9,14 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
-from .backends import Backends
 from .hyperparameters import Hyperparameters
 from .igconv import upsample
 from .kernels import CachedIGConv
@@ -150,8 +149,6 @@ class SpanPP(Body):
         self.conv0 = FirstConv(hyper.in_channels, hyper.channels)
         self.hyper = hyper
         self.upsampler = CachedIGConv(hyper)
-        self.backends = Backends()
-        """What this network and its views were compiled to."""
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )
@@ -275,9 +272,3 @@ class SpanPP(Body):
         """Returns the output pixels of a window, from the features of its input."""
         groups = self.upsampler.cached(scale, features.dtype, features.device)
         return upsample(features, groups, self.hyper.kernel_size, scale, window)
-
-    @override
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        # Tensors made in inference mode carry no version that would tell of a reload.
-        self.backends.forget()
-        super()._load_from_state_dict(*args, **kwargs)

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from ..backends import chosen
 from ..descriptor import SpanPPDescriptor
 from ..engine.run import Progress, auto_tile
 from ..engine.target import Method, Target, upscale_to
-from ..network.backends import chosen
 from .encoder import Encoder, Format
 from .pyav import VideoError, pyav
 from .remux import rehearse, remux

@@ -89,7 +89,7 @@ def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):
     options = ["-m", weights, "--backend", "torch", "--precision", "bf16"]
     assert spanpp("upscale", folder, "-o", tmp_path / "out", *options) == 0
     assert [model.backend for model in seen] == ["torch"] * 2
-    assert seen[0].model.backends is seen[1].model.backends, "each compiles its own"
+    assert seen[0].backends is seen[1].backends, "each compiles its own"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])

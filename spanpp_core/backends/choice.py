@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import platform
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from . import openvino
-from .kernels import weights_version
-from .scale import Window
-
-if TYPE_CHECKING:
-    from .model import SpanPP
+from ..network.kernels import weights_version
+from ..network.model import SpanPP
+from ..network.scale import Window
+from . import inductor, openvino
+from .failure import give_up
 
 Backend = Literal["auto", "torch", "compile", "openvino"]
 """
@@ -51,11 +49,21 @@ class Compiled(Protocol):
 
 
 class Backends:
-    """Compiles a network when it is worth it, and keeps the result for its weights."""
+    """Compiles a network when it is worth it, and keeps the result for its weights.
 
-    def __init__(self) -> None:
+    Args:
+        network: What `region` will be given, itself or views of it.
+    """
+
+    def __init__(self, network: SpanPP | None = None) -> None:
         self._made: dict[tuple[str, int], Compiled | None] = {}
         self._made_from: object = None
+        if network is not None:
+            # tensors made in inference mode carry no version that would tell of a reload
+            network.register_load_state_dict_post_hook(self._reloaded)
+
+    def _reloaded(self, *_: Any) -> None:
+        self.forget()
 
     def region(self, network: SpanPP, backend: Backend, pixels: int) -> Region:
         """Returns what runs a network.
@@ -118,51 +126,7 @@ def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
 def _compiled(kind: str, network: SpanPP) -> Compiled | None:
     """Compiles a network, or says why not."""
     try:
-        return openvino.Compiled(network) if kind == "openvino" else _Inductor(network)
+        return {"openvino": openvino, "compile": inductor}[kind].Compiled(network)
     except Exception as error:  # whatever an optional package comes up with
-        _give_up(kind, error)
+        give_up(kind, error)
         return None
-
-
-def _give_up(kind: str, error: Exception) -> None:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    message = "backend %s can not be used, running on PyTorch: %s"
-    logging.getLogger("spanpp").warning(message, kind, reason)
-
-
-class _Inductor:
-    """The body compiled by PyTorch; it is the same at every scale."""
-
-    def __init__(self, network: SpanPP) -> None:
-        cuda = network.conv_cat.weight.is_cuda
-        self._features: Callable[[Tensor], Tensor] = torch.compile(
-            network.features,
-            dynamic=False,  # tiles are of few shapes
-            mode="reduce-overhead" if cuda else "default",  # that is CUDA graphs
-        )
-        self._works: bool | None = None
-
-    def region(self, network: SpanPP) -> Region:
-        def features(x: Tensor) -> Tensor:
-            if self._works is False:
-                return network.features(x)
-            try:
-                made = self._features(x)
-            except (MemoryError, torch.cuda.OutOfMemoryError):
-                raise
-            except Exception as error:
-                if self._works:
-                    raise
-                self._works = False  # there is no C++ compiler, for one
-                _give_up("compile", error)
-                return network.features(x)
-            self._works = True
-            return made
-
-        def region(x: Tensor, scale: Fraction, window: Window) -> Tensor:
-            return network.pixels(features(x), scale, window).to(x.dtype)
-
-        return region
-
-    def trim(self) -> None:
-        """Nothing: CUDA graphs need the memory they were recorded with."""

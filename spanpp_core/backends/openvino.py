@@ -9,17 +9,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .igconv import crop
-from .scale import Window
-
-if TYPE_CHECKING:
-    from .model import SpanPP
+from ..network.igconv import crop
+from ..network.model import SpanPP
+from ..network.scale import Window
 
 DTYPES = (torch.float32, torch.bfloat16)
 """What it runs here: in bfloat16 the ends are float32, as in `SpanPP`."""
