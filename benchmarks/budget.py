@@ -1,7 +1,7 @@
 """One SpanPP for all scales against one SPAN for each, trained on the same budget.
 
 Each network gets the same number of steps, patches of the same size drawn from the same
-seed, and the schedule of `spanpp train`: L1, Adam, warm-up, cosine to 0, clipping. So
+seed, and the schedule of `spanpp train`: L1, Muon and Adam, warm-up, cosine, clipping. So
 SpanPP spends on each scale a quarter of the steps that a SPAN spends on its only one.
 SPAN is spandrel's, without its normalisation, trained in weight space as SpanPP is;
 SpanPP starts from alpha = 1/3.
@@ -27,9 +27,10 @@ from stability import photos_of
 from torch import Tensor, nn
 
 from spanpp_core.metrics import psnr_y
-from spanpp_core.network.branches import STEADY_ALPHA
+from spanpp_core.network.branches import STEADY_ALPHA, SpanPPBranches
 from spanpp_core.training.judge import degraded
 from spanpp_core.training.loop import Schedule
+from spanpp_core.training.muon import split
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 
 SPANPP_SCALES = (1, 2, 3, 4)
@@ -49,17 +50,26 @@ class OneScale(nn.Module):
         return self.network(x)
 
 
+ENDS = {
+    SpanPPBranches: ("conv0.", "upsampler."),
+    OneScale: ("network.conv_1.", "network.upsampler."),
+}
+"""What the names of the first and last layers begin with."""
+
+
 def train(network: nn.Module, patches: Patches, schedule: Schedule) -> None:
     """Trains a network as `spanpp train` would, but for the averaging of weights."""
-    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99), fused=True)
+    ends = ENDS[type(network)]
+    optimizers = schedule.optimizers(*split(network, ends))
+    highest = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     for step in range(schedule.steps):
         low, high, scale = patches[step]
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        optimizer.zero_grad()
         F.l1_loss(network(low, scale), high).backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
-        optimizer.step()
+        for optimizer, rate in zip(optimizers, highest):
+            optimizer.param_groups[0]["lr"] = rate * schedule.share(step)
+            optimizer.step()
+            optimizer.zero_grad()
 
 
 def score(upscale: Upscale, photos: Sequence[Tensor], scale: int) -> float:
@@ -85,7 +95,7 @@ def main() -> None:
     parser.add_argument("test", type=Path, help="folder to measure on")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=24, help="low-resolution pixels")
     parser.add_argument("--channels", type=int, default=48)

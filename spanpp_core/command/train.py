@@ -33,6 +33,12 @@ from .work import device_named
 MAX_SCALES = 8
 """Scales in one network: what ``MetaIGConv`` and public trainers allow."""
 
+NEW_RATE = 1e-2
+"""Muon's learning rate for a new network: half of the fastest that was stable."""
+
+FURTHER_RATE = 3e-3
+"""The same for one that is trained already."""
+
 
 class Arithmetic(str, Enum):
     """What a step is computed in; the weights are float32 always."""
@@ -72,9 +78,13 @@ def train(
         int, typer.Option(min=12, help="Side of the low-resolution patches, px.")
     ] = 48,
     learning_rate: Annotated[
-        float,
-        typer.Option("--lr", help="Share of a weight that a step changes at most."),
-    ] = 3e-3,
+        float | None,
+        typer.Option(
+            "--lr",
+            help="Share of a weight that a step changes at most; 0.01 if absent, 0.003"
+            " with --weights.",
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(min=4, help="Of a new network.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and patches.")] = 0,
     precision: Annotated[
@@ -107,6 +117,7 @@ def train(
     from ..training.judge import psnr_by_scale  # noqa: PLC0415
     from ..training.patches import Patches, ScaleDraw, smallest_side  # noqa: PLC0415
 
+    rate = learning_rate or (NEW_RATE if weights is None else FURTHER_RATE)
     # "--scales 1 2": the parser sees one value of an option and more arguments
     given = _checked([*(scales or [1, 2, 3, 4]), *(more_scales or [])])
     settings = {
@@ -117,7 +128,7 @@ def train(
         "steps": steps,
         "batch": batch,
         "patch": patch,
-        "learning_rate": learning_rate,
+        "learning_rate": rate,
         "channels": channels,
         "seed": seed,
         "precision": precision.value,
@@ -139,7 +150,7 @@ def train(
     )
     fabric.launch()
     console = Console(stderr=True, markup=False, highlight=False)
-    schedule = loop.Schedule(steps, learning_rate, save_every=save_every)
+    schedule = loop.Schedule(steps, rate, save_every=save_every)
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

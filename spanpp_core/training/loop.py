@@ -50,6 +50,15 @@ class Schedule:
     save_every: int = 500
     """Steps between two saved states."""
 
+    def optimizers(
+        self, matrices: Iterable[nn.Parameter], others: Iterable[nn.Parameter]
+    ) -> list[torch.optim.Optimizer]:
+        """Returns Muon and Adam at their highest learning rates; see `split`."""
+        return [
+            Muon(matrices, self.learning_rate),
+            torch.optim.Adam(others, self.learning_rate * ADAM_SHARE, (0.9, 0.99)),
+        ]
+
     def share(self, step: int) -> float:
         """Returns the share of the highest learning rate that a step has."""
         rising = min(1.0, (step + 1) / max(1, self.warm_up))
@@ -108,11 +117,7 @@ def train(
     """
     averaging: Any = get_ema_multi_avg_fn(schedule.ema)  # pyright: ignore
     average = AveragedModel(network, multi_avg_fn=averaging)
-    matrices, others = split(network)
-    optimizers: list[torch.optim.Optimizer] = [
-        Muon(matrices, schedule.learning_rate),
-        torch.optim.Adam(others, schedule.learning_rate * ADAM_SHARE, (0.9, 0.99)),
-    ]
+    optimizers = schedule.optimizers(*split(network))
     highest = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     parts = {"network": network, "average": average}
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}

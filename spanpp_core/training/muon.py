@@ -14,21 +14,25 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from ..network.branches import SpanPPBranches
-
 _MOMENTUM = 0.95
 
 
-def split(network: SpanPPBranches) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def split(
+    network: nn.Module, ends: tuple[str, ...] = ("conv0.", "upsampler.")
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Returns the body's matrices, which are Muon's, and all other parameters.
 
     The first convolution, which sees pixels, and the kernel generator, whose last layer
     moves every pixel of the image, are better off with Adam.
+
+    Args:
+        network: SpanPP in its training form, or another of convolutions.
+        ends: What the names of the parameters at its ends begin with.
     """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        inner = not name.startswith(("conv0.", "upsampler."))
+        inner = not name.startswith(ends)
         (matrices if inner and parameter.ndim == 4 else others).append(parameter)
     return matrices, others
 
