@@ -38,23 +38,32 @@ class RepConv(nn.Module):
         return self.conv_3x3_rep(x)
 
 
-class FirstConv(RepConv):
-    """The convolution that reads the image: float32 where the body is bfloat16.
+class _AtAnEnd(nn.Module):
+    """A convolution that no activation separates from the image, on either side.
 
-    In bfloat16 a pixel near white is off by half a step of 8 bits before anything is
-    computed, and the result by up to two steps. This keeps it within one at 2 % of the
-    time; float16 needs no such care.
+    It stays float32 where the body is bfloat16. There a pixel near white would be off by
+    half a step of 8 bits before anything is computed, and the layers that `LastLayers`
+    composes would be rounded twice: the result was off by up to two steps. This keeps
+    it within one at 2 % of the time; float16 needs no such care.
     """
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def at_the_end(tensor: Tensor) -> Tensor:
+        def in_its_dtype(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
             if end_dtype(moved.dtype) == moved.dtype:
                 return moved
             return tensor.to(moved.device, end_dtype(moved.dtype))
 
-        return super()._apply(at_the_end, recurse)
+        return super()._apply(in_its_dtype, recurse)
+
+
+class EndRepConv(_AtAnEnd, RepConv):
+    """The first convolution, and the one behind the last block."""
+
+
+class EndConv(_AtAnEnd, nn.Conv2d):
+    """The convolution that joins the maps."""
 
 
 def end_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -146,7 +155,10 @@ class SpanPP(Body):
 
     def __init__(self, hyper: Hyperparameters) -> None:
         super().__init__(hyper, RepConv)
-        self.conv0 = FirstConv(hyper.in_channels, hyper.channels)
+        c = hyper.channels
+        self.conv0 = EndRepConv(hyper.in_channels, c)
+        self.conv_2 = EndRepConv(c, c)
+        self.conv_cat = EndConv(4 * c, c, 1)
         self.hyper = hyper
         self.upsampler = CachedIGConv(hyper)
         self.register_buffer(
@@ -158,7 +170,7 @@ class SpanPP(Body):
     @property
     def dtype(self) -> torch.dtype:
         """Of the body's convolutions, where the work is."""
-        return self.conv_cat.weight.dtype
+        return self.block_1.c1_r.get_parameter("conv_3x3_rep.weight").dtype
 
     @property
     def halo(self) -> int:
@@ -225,7 +237,7 @@ class SpanPP(Body):
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
         last = self.last_layers()
         b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
-        y = F.conv2d(b, last.body.to(b), padding=1)
+        y = F.conv2d(b, last.body.to(b), padding=1).to(dtype)
         del b
         y.add_(F.conv2d(b1, last.first_block.to(b1)))
         del b1

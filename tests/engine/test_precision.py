@@ -57,10 +57,13 @@ def test_what_may_be_chosen_is_within_a_step_of_float32(
 
 def test_the_ends_of_a_bfloat16_network_are_float32(model):
     cast = model.with_dtype(torch.bfloat16)
-    first = cast.model.conv0.conv_3x3_rep.weight
-    assert torch.equal(first, model.model.conv0.conv_3x3_rep.weight), (
-        "the first convolution lost bits: an image in [0, 1] needs more than 8 of them"
-    )
+    for name in (
+        "conv0.conv_3x3_rep.weight",
+        "conv_2.conv_3x3_rep.weight",
+        "conv_cat.weight",
+    ):
+        kept, whole = (m.model.get_parameter(name) for m in (cast, model))
+        assert torch.equal(kept, whole), f"{name} lost bits: pixels need more than 8"
     assert cast.dtype == cast.model.block_1.c1_r.conv_3x3_rep.weight.dtype
     assert cast.dtype == torch.bfloat16
     half = cast.half().model.conv0.conv_3x3_rep.weight
