@@ -67,7 +67,9 @@ def test_a_run_killed_at_any_time_ends_as_if_it_had_not_been(tmp_path, folder):
     out = tmp_path / "killed"
     child = subprocess.Popen(
         [sys.executable, "-c", program, *arguments, "-o", str(out)],
-        env=os.environ | {"PYTHONPATH": str(root)},
+        # sums are rounded as they are divided among threads
+        env=os.environ
+        | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     while child.poll() is None and not (out / "state.ckpt").exists():
         time.sleep(0.01)
