@@ -237,7 +237,7 @@ class SpanPP(Body):
         x = x.to(dtype).contiguous(memory_format=torch.channels_last)
         last = self.last_layers()
         b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
-        y = F.conv2d(b, last.body.to(b), padding=1).to(dtype)
+        y = F.conv2d(b, last.body.to(b), padding=1)
         del b
         y.add_(F.conv2d(b1, last.first_block.to(b1)))
         del b1
