@@ -10,7 +10,6 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from .. import checkpoint
 from ..engine.target import resize
 from ..metrics import psnr_y
 from ..network.branches import SpanPPBranches
@@ -39,7 +38,7 @@ def psnr_by_scale(
         scales: Exact.
     """
     fused = SpanPP(network.hyper)
-    fused.load_state_dict(checkpoint.parse(network.fused_state_dict()).state_dict)
+    fused.load_state_dict(network.fused_state_dict())
     device = network.conv_cat.weight.device
     fused.to(device).requires_grad_(False)
     found: dict[str, float] = {}

@@ -8,11 +8,9 @@ scale, files with the keys that public checkpoints have, and loading of any such
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from spanpp_core.checkpoint import parse
@@ -72,11 +70,7 @@ class SpanPPNetwork(SpanPPBranches):
         """Upscales by `scale`."""
         if torch.jit.is_tracing():
             return self._frozen()(x)
-        features = self.features(x)
-        with torch.autocast(x.device.type, enabled=False):
-            (group,) = self.upsampler.groups(Fraction(self.scale))
-        y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
-        return F.pixel_shuffle(y, self.scale)
+        return super().forward(x, self.scale)
 
     def _frozen(self) -> Frozen:
         """Returns the plain network of this scale, for the trainer's ONNX export.
