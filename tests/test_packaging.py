@@ -23,6 +23,8 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_documented_examples_run(name: str):
+    if name.endswith(".triton_kernels"):
+        pytest.importorskip("triton", reason="comes with PyTorch for CUDA, on Linux")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

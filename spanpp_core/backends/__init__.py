@@ -1,5 +1,14 @@
-"""What runs a network: PyTorch as it is, PyTorch's compiler, or OpenVINO."""
+"""What runs a network: PyTorch, Triton kernels, PyTorch's compiler, or OpenVINO."""
 
-from .choice import BACKENDS, Backend, Backends, Region, chosen, fastest
+from .fallback import is_out_of_memory
+from .selection import BACKENDS, Backend, Backends, Region, chosen, fastest
 
-__all__ = ["BACKENDS", "Backend", "Backends", "Region", "chosen", "fastest"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Backends",
+    "Region",
+    "chosen",
+    "fastest",
+    "is_out_of_memory",
+]

@@ -30,7 +30,7 @@ KEPT_BYTES = 256 * 2**20
 """How much memory for feature maps may be kept from one run to the next."""
 
 
-class Compiled:
+class OpenVINORunner:
     """A network as OpenVINO has it; a graph is compiled for each whole scale in 0.1 s.
 
     Raises:

@@ -33,6 +33,7 @@ class By(str, Enum):
 
     auto = "auto"
     torch = "torch"
+    triton = "triton"
     compile = "compile"
     openvino = "openvino"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..backends import fastest
+from ..backends import fastest, is_out_of_memory
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import Window
 from .memory import pixels_that_fit, working_bytes
@@ -252,16 +252,3 @@ def _run(
         if device.type == "cuda":
             torch.cuda.empty_cache()
     end(0)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a device's way of saying that its memory is full."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in message
-        or "not enough memory" in message
-        or "can't allocate memory" in message
-        or "bad_alloc" in message
-    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.engine import run
+from spanpp_core.backends import is_out_of_memory
 from spanpp_core.engine.plan import Plan
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
@@ -242,7 +242,39 @@ def test_wrong_out_and_tile_are_named(model):
         spanpp_core.upscale(model, image, 0)
 
 
-def test_memory_errors_are_recognised():
-    assert run.is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
-    assert not run.is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not run.is_out_of_memory(ValueError("out of memory"))
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "HIP out of memory",
+        "MPS backend out of memory",
+        "DefaultCPUAllocator: can't allocate memory",
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    ],
+)
+def test_a_full_memory_halves_the_work_whatever_it_is_called(
+    model, monkeypatch, message
+):
+    image = torch.rand(1, 3, 60, 90)
+    expected = spanpp_core.upscale(model, image)
+    region = SpanPP.region
+
+    def short(self, x, scale, window):
+        if x.shape[-1] * x.shape[-2] > 70**2:
+            raise RuntimeError(message)
+        return region(self, x, scale, window)
+
+    monkeypatch.setattr(SpanPP, "region", short)
+    result = spanpp_core.upscale(model.with_backend("torch"), image)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_other_errors_are_not_taken_for_a_full_memory():
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))

@@ -1,4 +1,4 @@
-"""What runs the network: the same pixels by each, and PyTorch where one is missing."""
+"""What runs the network: the same pixels by each backend, and PyTorch where one fails."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import copy
 import logging
 import pickle
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import TINY
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import spanpp_core
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
-from spanpp_core.backends import Backends, choice, fastest
+from spanpp_core.backends import Backends, chosen, fallback, fastest, selection
+from spanpp_core.backends.triton import conv_layout
+from spanpp_core.network.model import SpanPP
+from spanpp_core.network.scale import Window
 
 SCALES = [1, 2, 4, 2.5, 2.73]
+
+
+@pytest.fixture(autouse=True)
+def _every_line_anew():
+    """The same reason is logged only once in a process."""
+    fallback._log_once.cache_clear()
 
 
 @pytest.fixture
@@ -37,7 +49,7 @@ def test_openvino_gives_the_same_pixels(openvino, model, images, scale):
     for tile in (None, 30):
         result = upscale(view.with_backend("openvino"), images, tile)
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-    assert view.backends._made, "OpenVINO did not run"
+    assert view.backends._runners, "OpenVINO did not run"
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 2.5])
@@ -68,8 +80,8 @@ def test_what_was_compiled_stays_out_of_copies_and_pickles(openvino, model, imag
     view = model.with_backend("openvino")
     expected = upscale(view, images)
     copied = copy.deepcopy(view)
-    assert view.backends._made
-    assert not copied.backends._made
+    assert view.backends._runners
+    assert not copied.backends._runners
     torch.testing.assert_close(upscale(copied, images), expected)
     pickled = pickle.dumps(view.model)
     assert len(pickled) < 2 * len(pickle.dumps(view.model.state_dict()))
@@ -90,10 +102,10 @@ def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypat
         def trim(self):
             pass
 
-    monkeypatch.setattr(choice.openvino, "Compiled", Fake)
+    monkeypatch.setitem(selection.RUNNERS, "openvino", Fake)
     best = {"auto": "openvino", "torch": "torch"}
-    monkeypatch.setattr(choice, "fastest", lambda network, backend: best[backend])
-    monkeypatch.setitem(choice.WORTH, "openvino", images[:, 0].numel())
+    monkeypatch.setattr(selection, "fastest", lambda network, backend: best[backend])
+    monkeypatch.setattr(selection, "OPENVINO_PIXELS", images[:, 0].numel())
     expected = upscale(model.with_backend("torch"), images)
     for few in (images[:1], images[:, :, :-1]):
         upscale(model, few)
@@ -120,7 +132,7 @@ def test_a_missing_backend_is_one_line_and_pytorch(
     expected = upscale(model.with_backend("torch"), images)
     assert all(torch.equal(result, expected) for result in results)
     [line] = caplog.messages
-    assert "openvino can not be used" in line
+    assert "openvino cannot be used" in line
     assert "\n" not in line
 
 
@@ -147,7 +159,7 @@ def test_the_body_is_compiled_once_for_every_scale(model, images, monkeypatch):
     compiled: list[str] = []
 
     def eager(function, **how):
-        compiled.append(how["mode"])
+        compiled.append(how)
         return function
 
     monkeypatch.setattr(torch, "compile", eager)
@@ -155,7 +167,7 @@ def test_the_body_is_compiled_once_for_every_scale(model, images, monkeypatch):
         view = model.at_scale(scale)
         result = upscale(view.with_backend("compile"), images)
         assert torch.equal(result, upscale(view.with_backend("torch"), images))
-    assert compiled == ["default"]
+    assert compiled == [{"dynamic": True}], "CUDA graphs cannot work in every host"
 
 
 def test_a_backend_is_chosen_by_name(model: SpanPPDescriptor):
@@ -167,16 +179,140 @@ def test_a_backend_is_chosen_by_name(model: SpanPPDescriptor):
 
 
 def test_auto_is_what_was_measured_faster(model, monkeypatch):
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(selection, "find_spec", lambda name: object())
     for machine, dtype, expected in (
         ("x86_64", torch.float32, "openvino"),
         ("AMD64", torch.bfloat16, "openvino"),
         ("x86_64", torch.float16, "torch"),
         ("arm64", torch.float32, "torch"),
     ):
-        monkeypatch.setattr(choice.platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(
+            selection.platform, "machine", lambda machine=machine: machine
+        )
         assert fastest(model.with_dtype(dtype).model, "auto") == expected
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(selection, "find_spec", lambda name: None)
     assert fastest(model.model, "auto") == "torch"
     assert fastest(model.model, "compile") == "compile"
     assert isinstance(model.backends, Backends)
+
+
+class Failing:
+    """A backend that runs for a while and then raises an error at every call."""
+
+    error: Exception = RuntimeError("recording is not permitted\nand a long story")
+    calls = 0
+
+    def __init__(self, network):
+        pass
+
+    def region(self, network):
+        def run(x, scale, window):
+            type(self).calls += 1
+            if self.calls >= 3:
+                raise self.error
+            return network.region(x, scale, window)
+
+        return run
+
+    def trim(self):
+        pass
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    monkeypatch.setattr(Failing, "calls", 0)
+    monkeypatch.setitem(selection.RUNNERS, "triton", Failing)
+    return Failing
+
+
+def test_a_backend_that_fails_at_a_later_call_is_one_line_and_pytorch(
+    model, images, failing, caplog
+):
+    expected = upscale(model.with_backend("torch"), images, 16)
+    view = model.with_backend("triton")
+    with caplog.at_level(logging.WARNING):
+        results = [upscale(view, images, 16, memory=1) for _ in range(2)]
+    for result in results:
+        torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+    [line] = caplog.messages
+    assert line.endswith("recording is not permitted")
+    assert failing.calls == 3, "a backend that failed is not asked again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+    ],
+)
+def test_running_out_of_memory_is_no_failure_of_a_backend(
+    model, images, failing, monkeypatch, error, caplog
+):
+    monkeypatch.setattr(failing, "error", error)
+    monkeypatch.setattr(failing, "calls", 2)
+    region = model.backends.region(model.model, "triton", 1)
+    window = Window(0, 0, range(100), range(140))
+    with caplog.at_level(logging.WARNING), pytest.raises(type(error)):
+        region(images, Fraction(2), window)
+    assert not caplog.messages
+
+
+def test_triton_on_a_processor_is_one_line_and_pytorch(model, images, caplog):
+    pytest.importorskip("triton", reason="comes with PyTorch for CUDA, on Linux")
+    expected = upscale(model.with_backend("torch"), images)
+    with caplog.at_level(logging.WARNING):
+        result = upscale(model.with_backend("triton"), images)
+    assert torch.equal(result, expected)
+    [line] = caplog.messages
+    assert "CUDA and ROCm" in line
+
+
+def test_triton_that_is_not_installed_is_one_line_and_pytorch(
+    model, images, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(
+        sys.modules, "spanpp_core.backends.triton_kernels", raising=False
+    )
+    with caplog.at_level(logging.WARNING):
+        upscale(model.with_backend("triton"), images)
+    [line] = caplog.messages
+    assert "backend triton cannot be used" in line
+
+
+@pytest.mark.parametrize(
+    ("capability", "installed", "expected"),
+    [((8, 6), True, "triton"), ((6, 1), True, "torch"), ((9, 0), False, "torch")],
+)
+@pytest.mark.parametrize("pixels", [1, 2**34])
+def test_auto_takes_triton_on_gpus_for_every_job(
+    monkeypatch, capability, installed, expected, pixels
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    spec = object() if installed else None
+    monkeypatch.setattr(selection, "find_spec", lambda name: spec)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = SpanPP(TINY)
+        network.conv_cat.weight = torch.nn.Parameter(
+            torch.empty(TINY.channels, 4 * TINY.channels, 1, 1, device="cuda")
+        )
+        assert chosen(network, "auto", pixels) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "hip", "layout"),
+    [
+        ("cuda", torch.float16, None, torch.channels_last),
+        ("cuda", torch.bfloat16, None, torch.channels_last),
+        ("cuda", torch.float32, None, torch.contiguous_format),
+        ("cuda", torch.float16, "7.0", torch.contiguous_format),
+        ("cpu", torch.float32, None, torch.channels_last),
+    ],
+)
+def test_convolutions_run_in_the_layout_that_needs_no_transposing(
+    monkeypatch, device, dtype, hip, layout
+):
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert conv_layout(torch.device(device), dtype) == layout

@@ -1,0 +1,44 @@
+"""What is said when a backend cannot be used, and which errors are never its fault."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import torch
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "alloc_failed",  # cuBLAS and cuDNN: CUBLAS_STATUS_ALLOC_FAILED
+    "unable to find an engine",  # cuDNN, when no plan's workspace fits
+    "valid cudnn algorithm",  # the same, in its older interface
+    "out_of_device_memory",  # Level Zero, on Intel GPUs
+    "out_of_host_memory",
+    "out_of_resources",
+)
+"""How devices and their libraries say that memory is full, in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a device's way of saying that its memory is full."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in message for words in OUT_OF_MEMORY
+    )
+
+
+def log_fallback(backend: str, error: Exception) -> None:
+    """Logs in one line why a backend cannot be used; the same reason only once."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    _log_once(backend, reason)
+
+
+@functools.cache
+def _log_once(backend: str, reason: str) -> None:
+    message = "backend %s cannot be used, running on PyTorch: %s"
+    logging.getLogger("spanpp").warning(message, backend, reason)

@@ -1,0 +1,174 @@
+"""Which backend runs a job, and the networks that were compiled for it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from fractions import Fraction
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ..network.kernels import weights_version
+from ..network.model import SpanPP
+from ..network.scale import Window
+from .compiler import CompilerRunner
+from .fallback import is_out_of_memory, log_fallback
+from .openvino import DTYPES as OPENVINO_DTYPES
+from .openvino import OpenVINORunner
+from .triton import TritonRunner
+
+Backend = Literal["auto", "torch", "triton", "compile", "openvino"]
+"""
+"torch": PyTorch as it is. "triton": PyTorch's convolutions and Triton kernels between them,
+on CUDA and ROCm. "compile": `torch.compile`. "openvino": OpenVINO, on CPUs. "auto": Triton
+or OpenVINO where it is installed and the job outweighs compiling, else "torch".
+"""
+
+BACKENDS: tuple[Backend, ...] = ("auto", "torch", "triton", "compile", "openvino")
+
+Region = Callable[[Tensor, Fraction, Window], Tensor]
+"""Computes what `SpanPP.region` does; its result lasts until the next call."""
+
+OPENVINO_PIXELS = 2**19
+"""
+Input pixels from which "auto" takes OpenVINO: those of a photo. It depends on nothing else,
+so that an image comes out the same whatever was done before.
+"""
+
+TRITON_CAPABILITY = (7, 0)
+"""The oldest CUDA compute capability that Triton compiles for."""
+
+
+class Runner(Protocol):
+    """A network as a backend runs it.
+
+    Args:
+        network: What to compile.
+
+    Raises:
+        Exception: The backend is not installed or cannot run the network here.
+    """
+
+    def __init__(self, network: SpanPP) -> None: ...
+
+    def region(self, network: SpanPP) -> Region:
+        """Returns what computes `SpanPP.region` for a view of the network."""
+        ...
+
+    def trim(self) -> None:
+        """Frees memory that is kept between runs, if it is much."""
+        ...
+
+
+RUNNERS: dict[Backend, type[Runner]] = {
+    "triton": TritonRunner,
+    "compile": CompilerRunner,
+    "openvino": OpenVINORunner,
+}
+
+
+class Backends:
+    """The runners of one network, compiled when first needed and kept for its weights.
+
+    Args:
+        network: What `region` will be given, itself or views of it.
+    """
+
+    def __init__(self, network: SpanPP | None = None) -> None:
+        self._runners: dict[tuple[Backend, int], Runner | None] = {}
+        self._weights: object = None
+        if network is not None:
+            # tensors made in inference mode carry no version that would tell of a reload
+            network.register_load_state_dict_post_hook(self._reloaded)
+
+    def _reloaded(self, *_: Any) -> None:
+        self.forget()
+
+    def region(self, network: SpanPP, backend: Backend, pixels: int) -> Region:
+        """Returns what runs a network.
+
+        A backend that is missing or fails, at the first call or a later one, is one line
+        in the log, and PyTorch runs the network from then on. Only running out of memory
+        is raised: a smaller tile helps there.
+
+        Args:
+            network: The network that this belongs to, or a view of it.
+            backend: What is asked for.
+            pixels: The input pixels that are about to be read.
+        """
+        kind = chosen(network, backend, pixels)
+        if kind == "torch":
+            return network.region
+        weights = weights_version(network)
+        if weights != self._weights:
+            self.forget()
+            self._weights = weights
+        key = (kind, torch.get_num_threads())
+        if key not in self._runners:
+            self._runners[key] = _compiled(kind, network)
+        runner = self._runners[key]
+        if runner is None:
+            return network.region
+        fast = runner.region(network)
+
+        def region(x: Tensor, scale: Fraction, window: Window) -> Tensor:
+            if self._runners.get(key) is runner:
+                try:
+                    return fast(x, scale, window)
+                except Exception as error:  # a backend may raise anything
+                    if is_out_of_memory(error):
+                        raise
+                    self._runners[key] = None
+                    log_fallback(kind, error)
+            return network.region(x, scale, window)
+
+        return region
+
+    def trim(self) -> None:
+        """Frees memory that is kept between runs, if it is much."""
+        for runner in self._runners.values():
+            if runner is not None:
+                runner.trim()
+
+    def forget(self) -> None:
+        """Drops what was compiled: the weights have changed."""
+        self._runners.clear()
+        self._weights = None
+
+    def __reduce__(self) -> tuple[type[Backends], tuple[()]]:
+        # Copies and pickles are of the weights, and compile their own.
+        return Backends, ()
+
+
+def fastest(network: SpanPP, backend: Backend) -> Backend:
+    """Returns the backend asked for, or for "auto" the fastest that is installed."""
+    if backend != "auto":
+        return backend
+    device = network.conv_cat.weight.device
+    if device.type == "cuda" and find_spec("triton"):
+        capability = torch.cuda.get_device_capability(device)
+        return "triton" if capability >= TRITON_CAPABILITY else "torch"
+    measured = platform.machine().lower() in ("x86_64", "amd64")
+    if device.type == "cpu" and measured and network.dtype in OPENVINO_DTYPES:
+        return "openvino" if find_spec("openvino") else "torch"
+    return "torch"
+
+
+def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
+    """Returns what runs a job of so many input pixels; never "auto"."""
+    kind = fastest(network, backend)
+    if backend == "auto" and kind == "openvino" and pixels < OPENVINO_PIXELS:
+        return "torch"
+    return kind
+
+
+def _compiled(kind: Backend, network: SpanPP) -> Runner | None:
+    """Compiles a network; None, and a line in the log, if that fails."""
+    try:
+        return RUNNERS[kind](network)
+    except Exception as error:  # a backend may raise anything
+        log_fallback(kind, error)
+        return None
