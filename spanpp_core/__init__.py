@@ -18,6 +18,7 @@ from .engine.precision import fastest_dtype
 from .engine.run import auto_tile, upscale, working_memory
 from .engine.target import METHODS, Method, Target, upscale_to
 from .errors import CheckpointError, ScaleError
+from .received import as_spanpp, file_weights
 
 __all__ = [
     "BACKENDS",
@@ -30,10 +31,12 @@ __all__ = [
     "SpanPPArch",
     "SpanPPDescriptor",
     "Target",
+    "as_spanpp",
     "auto_tile",
     "bundled_model",
     "bundled_photo",
     "fastest_dtype",
+    "file_weights",
     "install",
     "load",
     "parse",

@@ -55,6 +55,8 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             tiling=ModelTiling.SUPPORTED,
         )
         network.requires_grad_(False).eval()
+        self.checkpoint = checkpoint
+        """What the file held, in float32 and on the CPU; see `received.file_weights`."""
         self.backends = Backends(network)
         """What the network was compiled to; views share it."""
 
