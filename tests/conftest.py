@@ -44,3 +44,25 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(training_network().state_dict(), path)
     return path
+
+
+def pytest_report_header() -> str | None:
+    if not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return f"GPU: {torch.cuda.get_device_name()}, {major}.{minor}, torch {torch.__version__}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA or ROCm GPU"))
+
+
+@pytest.fixture(autouse=True)
+def _own_compiler_cache(request: pytest.FixtureRequest) -> None:
+    """A compiler that has seen enough shapes compiles no more: each test starts anew."""
+    if request.node.get_closest_marker("gpu"):
+        torch.compiler.reset()

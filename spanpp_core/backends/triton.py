@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.model import SpanPP, end_dtype
+from ..network.model import SpanPP, conv_layout, end_dtype
 from ..network.scale import Window
 
 if TYPE_CHECKING:
@@ -138,15 +138,3 @@ class TritonRunner:
                 f"the result of the Triton kernels is off by {difference:.2g}, where the"
                 f" largest value is {largest:.2g}"
             )
-
-
-def conv_layout(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
-    """Returns the layout that a GPU's convolutions are fastest in.
-
-    Tensor cores want channels last. float32 runs without them, as TF32 has the accuracy of
-    float16; there cuDNN would transpose channels-last maps. So would MIOpen in any dtype.
-    """
-    is_rocm = torch.version.hip is not None
-    if device.type == "cuda" and (is_rocm or dtype == torch.float32):
-        return torch.contiguous_format
-    return torch.channels_last

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..network.hyperparameters import Hyperparameters
@@ -30,16 +29,16 @@ HEAP_LOSS = 1.15
 """What a heap takes for what is asked of it, as measured."""
 
 SHARE_OF_FREE = 0.5
-"""The part of the free memory that a tile may take: others live on the machine too."""
+"""The part of the free memory that a tile may take: other programs need some too."""
 
 CPU_TILE_PIXELS = 512**2
 """Tiles that are larger than this run no faster on a CPU, only later."""
 
-CARD_TILE_PIXELS = 2048**2
-"""Batches that are larger keep no card busier, and leave less to copy meanwhile."""
+GPU_TILE_PIXELS = 2048**2
+"""Larger batches keep no GPU busier, and leave less to copy meanwhile."""
 
-UNKNOWN_FREE = 2 * 2**30
-"""Assumed where the system does not say."""
+RESULTS_ON_GPU = 2
+"""Results in float32 on a GPU: of the batch at work, and of the one that is copied out."""
 
 
 def working_bytes(
@@ -49,6 +48,7 @@ def working_bytes(
     pixels: int,
     *,
     pooled: bool = False,
+    on_gpu: bool = False,
 ) -> int:
     """Estimates the working memory of the network, beside its output, in bytes.
 
@@ -63,12 +63,16 @@ def working_bytes(
         dtype: Of its body.
         pixels: The input pixels read at once.
         pooled: Whether the backend keeps all its memory while it works.
+        on_gpu: Whether it is a GPU's memory, which has no heap, but holds results until
+            they are copied out.
     """
     ends = end_dtype(dtype).itemsize
     body = BODY_TENSORS * hyper.channels * dtype.itemsize
     features, made = hyper.channels * ends, 3 * scale**2 * ends
     upsampler = features + 2 * made
-    if pooled:
+    if on_gpu:
+        each = max(body, upsampler) + RESULTS_ON_GPU * 3 * scale**2 * 4
+    elif pooled:
         each = body + upsampler
     elif hyper.channels * dtype.itemsize * pixels < HEAP_BYTES:
         each = HEAP_LOSS * max(body + features + made, upsampler)
@@ -83,7 +87,14 @@ def free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + held
-    return min(_free_system_memory(), _free_in_container())
+    return min(psutil.virtual_memory().available, _free_in_container())
+
+
+def empty_cache(device: torch.device) -> None:
+    """Returns the memory that PyTorch keeps for later to a GPU, after it ran out."""
+    empty = getattr(getattr(torch, device.type, None), "empty_cache", None)
+    if empty is not None:
+        empty()
 
 
 def pixels_that_fit(
@@ -94,33 +105,33 @@ def pixels_that_fit(
     memory: int | None = None,
     *,
     pooled: bool = False,
+    free: int | None = None,
 ) -> int:
     """Returns how many input pixels may be read at once on a device.
 
-    In ``memory`` bytes, if given, but never in more than a share of what is free.
+    Args:
+        hyper: The network's.
+        scale: What it is bound to.
+        dtype: Of its body.
+        device: Where it runs.
+        memory: The most bytes to take; never more than a share of what is free.
+        pooled: As for `working_bytes`.
+        free: The bytes that are free, if a host knows better than the device: it may
+            count what it can evict.
     """
-    budget = SHARE_OF_FREE * free_memory(device)
+    budget = SHARE_OF_FREE * (free_memory(device) if free is None else free)
     if memory is not None:
         budget = min(budget, memory)
+    on_gpu = device.type != "cpu"
+
+    def needed(pixels: int) -> int:
+        return working_bytes(hyper, scale, dtype, pixels, pooled=pooled, on_gpu=on_gpu)
+
     many = 2**32  # where the estimate grows in proportion
-    fit = int(budget * many / working_bytes(hyper, scale, dtype, many, pooled=pooled))
-    if working_bytes(hyper, scale, dtype, fit, pooled=pooled) > budget:  # in the heap
-        fit = int(budget / working_bytes(hyper, scale, dtype, 1))
-    return min(fit, CPU_TILE_PIXELS if device.type == "cpu" else CARD_TILE_PIXELS)
-
-
-def _free_system_memory() -> int:
-    if sys.platform == "win32":
-        return _free_on_windows()
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):
-        return UNKNOWN_FREE
+    fit = int(budget * many / needed(many))
+    if needed(fit) > budget:  # in the heap
+        fit = int(budget / needed(1))
+    return min(fit, GPU_TILE_PIXELS if on_gpu else CPU_TILE_PIXELS)
 
 
 def _free_in_container() -> int:
@@ -132,19 +143,3 @@ def _free_in_container() -> int:
         return sys.maxsize if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return sys.maxsize
-
-
-def _free_on_windows() -> int:
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            ("total", ctypes.c_ulonglong),
-            ("available", ctypes.c_ulonglong),
-            ("rest", ctypes.c_ulonglong * 5),
-        )
-
-    status = Status(length=ctypes.sizeof(Status))
-    kernel32 = ctypes.WinDLL("kernel32")  # pyright: ignore
-    done: int = kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # pyright: ignore
-    return int(status.available) if done else UNKNOWN_FREE

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..backends import Region
 from .plan import Plan, Tile
+from .precision import exact_float32
+from .transfer import copy_streams, copy_to, moved_in, moved_out
 
 SMALLEST_TILE = 16
 """Edge in pixels below which running out of memory is final."""
@@ -29,10 +31,9 @@ class Job:
         height, width = self.items[0][1].in_shape
         return len(self.items) * height * width
 
-    def tiles(self, out: Tensor | None = None) -> Tensor:
-        """Returns what is read, (N, in_channels, h, w), in ``out`` if given."""
-        parts = [self.source[frame, :, t.in_rows, t.in_cols] for frame, t in self.items]
-        return torch.stack(parts) if out is None else torch.stack(parts, out=out)
+    def tiles(self) -> list[Tensor]:
+        """Returns what each tile reads, (in_channels, h, w), views of `source`."""
+        return [self.source[frame, :, t.in_rows, t.in_cols] for frame, t in self.items]
 
     def places(self) -> list[Tensor]:
         """Returns where the pixels of each tile go, (3 or 1, h, w), views of `target`."""
@@ -57,72 +58,49 @@ class Pipeline:
     """Runs jobs; on CUDA one is copied out while the next one is computed.
 
     Args:
-        region: What the pixels are computed by.
-        plan: What the jobs are part of.
-        device: Where.
+        region: Computes the pixels.
+        plan: The plan that the jobs are part of.
+        device: Where the network is.
+        dtype: What the network casts its input to.
+        jobs: How many there are. A single one is copied directly: to pin memory for it
+            would cost more than it saves.
     """
 
-    def __init__(self, region: Region, plan: Plan, device: torch.device) -> None:
+    def __init__(
+        self,
+        region: Region,
+        plan: Plan,
+        device: torch.device,
+        *,
+        dtype: torch.dtype = torch.float32,
+        jobs: int = 2,
+    ) -> None:
         self._region = region
         self._plan = plan
         self._device = device
-        self.ahead = 1 if device.type == "cuda" else 0
+        self._dtype = dtype
+        self._streams = copy_streams(device) if jobs > 1 else None
+        self.ahead = 0 if self._streams is None else 1
         """How many jobs may have begun before the oldest is ended."""
-        self._streams: list[torch.cuda.Stream] = []
-        if device.type == "cuda":
-            self._streams = [torch.cuda.Stream(device) for _ in ("in", "out")]
 
     def begin(self, job: Job) -> Callable[[], None]:
         """Begins a job and returns what ends it: waits, and puts the pixels in place."""
         x = self._moved_in(job)
-        y = self._region(x, self._plan.scale, job.items[0][1].window).clamp_(0, 1)
+        with exact_float32(self._device):
+            y = self._region(x, self._plan.scale, job.items[0][1].window)
+        y = y.clamp_(0, 1)
         if job.target.shape[1] == 1 and y.shape[1] == 3:
-            y = y.mean(1, keepdim=True)
-        if not self._streams or job.target.is_cuda:
-            for place, pixels in zip(job.places(), y):
-                place.copy_(pixels)
-            return lambda: None
-        return self._moved_out(y, job)
+            y = y.mean(1, keepdim=True, dtype=torch.float32)
+        places = job.places()
+        if self._streams is not None and not job.target.is_cuda:
+            return moved_out(y, places, self._device, self._streams.out)
+        for place, pixels in zip(places, y):
+            copy_to(place, pixels)
+        return lambda: None
 
     def _moved_in(self, job: Job) -> Tensor:
-        """Returns the tiles of a job on the device."""
-        if not self._streams or job.source.is_cuda:
-            return job.tiles().to(self._device)
-        # memory that is locked is copied without the processor waiting for it
-        height, width = job.items[0][1].in_shape
-        shape = (len(job.items), job.source.shape[1], height, width)
-        locked = torch.empty(shape, dtype=job.source.dtype, pin_memory=True)
-        job.tiles(locked)
-        computing = torch.cuda.current_stream(self._device)
-        with torch.cuda.stream(self._streams[0]):
-            x = locked.to(self._device, non_blocking=True)
-        computing.wait_stream(self._streams[0])
-        x.record_stream(computing)
-        return x
-
-    def _moved_out(self, y: Tensor, job: Job) -> Callable[[], None]:
-        """Begins to copy pixels to main memory and returns what ends it."""
-        places = job.places()
-        y = y.to(job.target.dtype)
-        leaving = self._streams[1]
-        leaving.wait_stream(torch.cuda.current_stream(self._device))
-        staged: list[tuple[Tensor, Tensor]] = []
-        with torch.cuda.stream(leaving):
-            for place, pixels in zip(places, y):
-                if place.is_contiguous() and place.is_pinned():
-                    place.copy_(pixels, non_blocking=True)
-                else:
-                    locked = torch.empty(
-                        pixels.shape, dtype=pixels.dtype, pin_memory=True
-                    )
-                    locked.copy_(pixels, non_blocking=True)
-                    staged.append((place, locked))
-            done = leaving.record_event()
-        y.record_stream(leaving)
-
-        def end() -> None:
-            done.synchronize()
-            for place, locked in staged:
-                place.copy_(locked)
-
-        return end
+        """Returns the tiles of a job on the device, (N, in_channels, h, w)."""
+        tiles = job.tiles()
+        if self._streams is not None and not job.source.is_cuda:
+            return moved_in(tiles, self._dtype, self._device, self._streams.into)
+        return torch.stack(tiles).to(self._device)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..backends import fastest, is_out_of_memory
 from ..descriptor import SpanPPDescriptor
+from ..network.model import end_dtype
 from ..network.scale import Window
-from .memory import pixels_that_fit, working_bytes
+from .memory import empty_cache, pixels_that_fit, working_bytes
 from .pipeline import SMALLEST_TILE, Job, Pipeline
 from .plan import Plan, Tile
 
@@ -89,7 +90,13 @@ def upscale(
         work = sum(job.pixels for job in jobs)
         region = backends.region(network, model.backend, work)
         try:
-            pipeline = Pipeline(region, plan, model.device)
+            pipeline = Pipeline(
+                region,
+                plan,
+                model.device,
+                dtype=end_dtype(model.dtype),
+                jobs=len(jobs),
+            )
             _run(pipeline, plan, jobs, model.device, on_progress)
         finally:
             backends.trim()
@@ -101,12 +108,21 @@ def result_channels(model: SpanPPDescriptor, channels: int) -> int:
     return channels if model.input_channels == 3 else 3
 
 
-def auto_tile(model: SpanPPDescriptor, memory: int | None = None) -> int:
-    """Returns the edge of the tiles that `upscale` chooses now, in input pixels."""
-    return _edge_of(_fit(model, memory), model.model.halo)
+def auto_tile(
+    model: SpanPPDescriptor, memory: int | None = None, *, free: int | None = None
+) -> int:
+    """Returns the edge of the tiles that `upscale` chooses now, in input pixels.
+
+    Args:
+        model: At the scale it will run.
+        memory: As for `upscale`.
+        free: The bytes that are free on the device, if a host knows better than the
+            device: it may count what it can evict.
+    """
+    return _edge_of(_fit(model, memory, free), model.model.halo)
 
 
-def _fit(model: SpanPPDescriptor, memory: int | None) -> int:
+def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None = None) -> int:
     """The input pixels that may be read at once now."""
     network = model.model
     return pixels_that_fit(
@@ -116,6 +132,7 @@ def _fit(model: SpanPPDescriptor, memory: int | None) -> int:
         model.device,
         memory,
         pooled=_pooled(model),
+        free=free,
     )
 
 
@@ -135,6 +152,7 @@ def working_memory(
     *,
     tile: int = LARGE_TILE,
     dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
 ) -> int:
     """Estimates what a tile takes at work, beside weights, input and output, in bytes.
 
@@ -144,6 +162,7 @@ def working_memory(
         width: Width of the image in pixels.
         tile: Edge of the tiles in input pixels without their halo.
         dtype: What it will run in; None for the model's own.
+        device: Where it will run; None for where it is.
     """
     network = model.model
     edge = tile + 2 * network.halo
@@ -153,6 +172,7 @@ def working_memory(
         dtype or model.dtype,
         min(height, edge) * min(width, edge),
         pooled=_pooled(model),
+        on_gpu=(device or model.device).type != "cpu",
     )
 
 
@@ -249,6 +269,5 @@ def _run(
         too_many = min(too_many, job.pixels)
         jobs.extendleft(reversed(smaller))
         end(0)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        empty_cache(device)
     end(0)

@@ -71,6 +71,21 @@ def end_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
+def conv_layout(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+    """Returns the layout of maps that the convolutions of a device are fastest in.
+
+    Processors and tensor cores want channels last. float32 runs without tensor cores, as
+    TF32 has the accuracy of float16; there cuDNN would transpose channels-last maps, and so
+    would MIOpen in any dtype.
+    """
+    if device.type == "cpu":
+        return torch.channels_last
+    has_tensor_cores = device.type == "cuda" and torch.version.hip is None
+    if has_tensor_cores and dtype != torch.float32:
+        return torch.channels_last
+    return torch.contiguous_format
+
+
 class SPAB(nn.Module):
     """Swift parameter-free attention block (SPAN, Apache-2.0)."""
 
@@ -234,7 +249,8 @@ class SpanPP(Body):
         of each map that it reads. No map is concatenated, the first is not kept at all.
         """
         dtype = end_dtype(self.dtype)
-        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        layout = conv_layout(x.device, self.dtype)
+        x = x.to(dtype).contiguous(memory_format=layout)
         last = self.last_layers()
         b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
         y = F.conv2d(b, last.body.to(b), padding=1)

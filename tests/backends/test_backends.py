@@ -19,8 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import spanpp_core
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
 from spanpp_core.backends import Backends, chosen, fallback, fastest, selection
-from spanpp_core.backends.triton import conv_layout
-from spanpp_core.network.model import SpanPP
+from spanpp_core.network.model import SpanPP, conv_layout
 from spanpp_core.network.scale import Window
 
 SCALES = [1, 2, 4, 2.5, 2.73]
@@ -308,6 +307,7 @@ def test_auto_takes_triton_on_gpus_for_every_job(
         ("cuda", torch.bfloat16, None, torch.channels_last),
         ("cuda", torch.float32, None, torch.contiguous_format),
         ("cuda", torch.float16, "7.0", torch.contiguous_format),
+        ("mps", torch.float32, None, torch.contiguous_format),
         ("cpu", torch.float32, None, torch.channels_last),
     ],
 )

@@ -98,3 +98,35 @@ def test_a_limit_on_memory_is_kept_to(model, monkeypatch, scale):
     for pixels, at in seen:
         assert memory.working_bytes(hyper, at, torch.float32, pixels) <= limit
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+# bytes per input pixel, counted on fake CUDA tensors while a second job runs and the
+# results of the first one leave; with 48 channels
+COUNTED = {
+    torch.float16: {1: 511, 2: 547, 4: 691, 8: 1932},
+    torch.float32: {1: 998, 2: 1034, 4: 1178, 8: 2509},
+}
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+@pytest.mark.parametrize("dtype", COUNTED)
+def test_what_leaves_a_gpu_is_counted(scale, dtype):
+    estimate = memory.working_bytes(Hyperparameters(), scale, dtype, 10**6, on_gpu=True)
+    counted = COUNTED[dtype][scale] * 10**6
+    assert counted <= estimate < 1.6 * counted
+
+
+def test_a_host_may_know_better_what_is_free(model, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
+    short = spanpp_core.auto_tile(model)
+    assert spanpp_core.auto_tile(model, free=10**8) > short
+    assert spanpp_core.auto_tile(model, 10**6, free=10**8) < 3 * short
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_every_gpu_is_asked_to_return_what_is_kept(monkeypatch, kind):
+    asked = []
+    monkeypatch.setattr(getattr(torch, kind), "empty_cache", lambda: asked.append(kind))
+    memory.empty_cache(torch.device(kind))
+    memory.empty_cache(CPU)
+    assert asked == [kind]

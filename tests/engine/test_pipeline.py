@@ -1,26 +1,26 @@
-"""Jobs that have begun before others are ended, and CUDA where there is one."""
+"""Jobs that have begun before others are ended, and CUDA where there is a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
+from torch import Tensor
 
 from spanpp_core import upscale
 from spanpp_core.engine import run
 from spanpp_core.engine.pipeline import Job, Pipeline
-
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a CUDA card"
-)
+from spanpp_core.engine.plan import Plan
+from spanpp_core.network.scale import Window
 
 
 class Late(Pipeline):
     """On the CPU, what CUDA does: pixels come into their place when a job is ended."""
 
-    def __init__(self, *given) -> None:
-        super().__init__(*given)
+    def __init__(self, *given, **named) -> None:
+        super().__init__(*given, **named)
         self.ahead = 1
         self.open = 0
 
@@ -66,27 +66,65 @@ def test_running_out_of_memory_ends_what_has_begun(model, monkeypatch):
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
-@needs_cuda
-@pytest.mark.parametrize("backend", ["torch", "compile"])
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["torch", "triton", "compile"])
 @pytest.mark.parametrize("scale", [2, 2.5])
 def test_cuda_gives_the_pixels_of_the_cpu(make, backend, scale):
     image = torch.rand(3, 4, 90, 130)
     model = make().at_scale(scale).with_backend("torch")
     expected = upscale(model, image)
-    on_card = make().to("cuda").at_scale(scale).with_backend(backend)
+    on_gpu = make().to("cuda").at_scale(scale).with_backend(backend)
     out = torch.empty_like(expected).pin_memory()
     for tile in (None, 40):
-        upscale(on_card, image, tile, out=out.zero_())
+        upscale(on_gpu, image, tile, out=out.zero_())
         torch.testing.assert_close(out, expected, rtol=2e-3, atol=2e-3)
-        upscaled = upscale(on_card, image.cuda(), tile)
+        upscaled = upscale(on_gpu, image.cuda(), tile)
         torch.testing.assert_close(upscaled.cpu(), expected, rtol=2e-3, atol=2e-3)
 
 
-@needs_cuda
+@pytest.mark.gpu
 def test_frames_one_after_the_other_do_not_mix(make):
     frames = torch.rand(6, 3, 64, 64)
-    model = make().to("cuda").with_backend("compile")
+    model = make().to("cuda")
     together = upscale(model, frames, memory=1)
     for frame, result in zip(frames, together):
         alone = upscale(model, frame[None])[0]
         torch.testing.assert_close(alone, result, rtol=2e-3, atol=2e-3)
+
+
+class ExactRegion:
+    """Notes whether TF32 was allowed while the pixels were computed."""
+
+    def __init__(self) -> None:
+        self.allowed: list[bool] = []
+
+    def __call__(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
+        self.allowed.append(torch.backends.cudnn.allow_tf32)
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_float32_is_computed_without_tf32_on_cuda(monkeypatch, before):
+    """Else a 16-bit image would get the accuracy of float16."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr(Job, "tiles", lambda job: [_OnItsWay(job.source[0])])
+    region, image = ExactRegion(), torch.rand(1, 3, 8, 8)
+    plan = Plan.of(8, 8, 2, 1)
+    job = Job(image, torch.empty(1, 3, 16, 16), [(0, next(iter(plan.tiles(8))))])
+    monkeypatch.setattr(torch, "stack", lambda tiles: tiles[0])
+    Pipeline(region, plan, cuda, jobs=1).begin(job)()
+    assert region.allowed == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert torch.equal(job.target[..., ::2, ::2], image)
+
+
+class _OnItsWay:
+    """A tile that stays in main memory when it is moved to a GPU."""
+
+    def __init__(self, tile: Tensor) -> None:
+        self._tile = tile
+
+    def to(self, device: torch.device) -> Tensor:
+        assert device.type == "cuda"
+        return self._tile[None]

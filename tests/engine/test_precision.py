@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +15,7 @@ from torch import Tensor
 
 import spanpp_core
 from spanpp_core import SpanPPDescriptor, fastest_dtype, upscale
+from spanpp_core.engine.precision import exact_float32
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -118,13 +123,16 @@ def test_an_older_pytorch_may_not_know(monkeypatch, answers, dtype):
         ("NVIDIA GeForce RTX 4090", (8, 9), torch.float16),
         ("NVIDIA GeForce RTX 2060", (7, 5), torch.float16),
         ("Tesla V100-SXM2-16GB", (7, 0), torch.float16),
+        ("Quadro GV100", (7, 0), torch.float16),
+        ("Xavier", (7, 2), torch.float16),
+        ("NVIDIA T4G", (7, 5), torch.float16),
         ("Tesla T4", (7, 5), torch.float16),
         ("NVIDIA GeForce GTX 1660 Ti", (7, 5), torch.float32),
         ("NVIDIA T400", (7, 5), torch.float32),
         ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
     ],
 )
-def test_a_card_is_known_by_generation_and_name(monkeypatch, name, capability, dtype):
+def test_a_gpu_is_known_by_generation_and_name(monkeypatch, name, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert fastest_dtype(CUDA) == dtype
@@ -133,3 +141,43 @@ def test_a_card_is_known_by_generation_and_name(monkeypatch, name, capability, d
 @pytest.mark.parametrize("kind", ["mps", "meta"])
 def test_what_is_not_known_is_float32(kind):
     assert fastest_dtype(torch.device(kind)) == torch.float32
+
+
+def test_tf32_is_off_until_the_last_one_is_done(monkeypatch):
+    """Two threads of a host may overlap in any way."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    first, second = exact_float32(CUDA), exact_float32(CUDA)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32
+    with pytest.raises(KeyError), exact_float32(CUDA):
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cudnn, "conv"), reason="PyTorch 2.9 and later"
+)
+def test_tf32_is_switched_off_where_a_host_uses_the_newer_switch():
+    """Then the older one raises an error; in a process of its own, as it is global."""
+    code = """
+import torch
+from spanpp_core.engine.precision import exact_float32
+conv = torch.backends.cudnn.conv
+torch.backends.cudnn.rnn.fp32_precision = "ieee"
+conv.fp32_precision = "tf32"
+with exact_float32(torch.device("cuda", 0)):
+    assert conv.fp32_precision == "ieee", conv.fp32_precision
+assert conv.fp32_precision == "tf32", conv.fp32_precision
+"""
+    root = Path(spanpp_core.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_tf32_is_left_alone_elsewhere(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with exact_float32(CPU):
+        assert torch.backends.cudnn.allow_tf32
