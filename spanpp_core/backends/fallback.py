@@ -32,10 +32,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def log_fallback(backend: str, error: Exception) -> None:
-    """Logs in one line why a backend cannot be used; the same reason only once."""
+def log_fallback(backend: str, error: Exception) -> str:
+    """Logs in one line why a backend cannot be used, and returns the reason.
+
+    The same reason is logged only once: hosts run a model many times.
+    """
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     _log_once(backend, reason)
+    return reason
 
 
 @functools.cache

@@ -80,6 +80,8 @@ class Backends:
     def __init__(self, network: SpanPP | None = None) -> None:
         self._runners: dict[tuple[Backend, int], Runner | None] = {}
         self._weights: object = None
+        self.failures: dict[Backend, str] = {}
+        """The backends that could not be used, and why."""
         if network is not None:
             # tensors made in inference mode carry no version that would tell of a reload
             network.register_load_state_dict_post_hook(self._reloaded)
@@ -108,7 +110,7 @@ class Backends:
             self._weights = weights
         key = (kind, torch.get_num_threads())
         if key not in self._runners:
-            self._runners[key] = _compiled(kind, network)
+            self._runners[key] = self._compiled(kind, network)
         runner = self._runners[key]
         if runner is None:
             return network.region
@@ -121,11 +123,19 @@ class Backends:
                 except Exception as error:  # a backend may raise anything
                     if is_out_of_memory(error):
                         raise
-                    self._runners[key] = None
-                    log_fallback(kind, error)
+                    self._runners[key] = self._failed(kind, error)
             return network.region(x, scale, window)
 
         return region
+
+    def _compiled(self, kind: Backend, network: SpanPP) -> Runner | None:
+        try:
+            return RUNNERS[kind](network)
+        except Exception as error:  # a backend may raise anything
+            return self._failed(kind, error)
+
+    def _failed(self, kind: Backend, error: Exception) -> None:
+        self.failures[kind] = log_fallback(kind, error)
 
     def trim(self) -> None:
         """Frees memory that is kept between runs, if it is much."""
@@ -163,12 +173,3 @@ def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
     if backend == "auto" and kind == "openvino" and pixels < OPENVINO_PIXELS:
         return "torch"
     return kind
-
-
-def _compiled(kind: Backend, network: SpanPP) -> Runner | None:
-    """Compiles a network; None, and a line in the log, if that fails."""
-    try:
-        return RUNNERS[kind](network)
-    except Exception as error:  # a backend may raise anything
-        log_fallback(kind, error)
-        return None

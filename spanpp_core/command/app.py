@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 from . import chainner
 from .convert import convert
 from .demo import demo
+from .doctor import doctor
 from .export import export
 from .info import info
 from .train import train
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (upscale, demo, info, convert, export, train):
+for command in (upscale, demo, info, convert, export, train, doctor):
     app.command()(command)
 app.add_typer(chainner.app, name="chainner")
 

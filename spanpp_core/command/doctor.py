@@ -1,0 +1,91 @@
+"""``spanpp doctor``: what a bug report needs, on one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .. import diagnosis
+from .chainner import ChainnerError, find_python
+from .work import device_named
+
+
+def doctor(
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, mps, ...; the fastest by default."),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0, help="How long the self-test may take; 0 leaves it out."),
+    ] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show this machine, what would be picked for it, and a self-test."""
+    found = diagnosis.diagnose(device_named(device), seconds)
+    facts = {**asdict(found), "hosts": hosts()}
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+    if found.self_test is not None and not found.self_test.passed:
+        raise typer.Exit(1)
+
+
+def hosts() -> dict[str, str]:
+    """Returns the hosts that are found in their usual places, by name."""
+    found: dict[str, str] = {}
+    pack = Path(__file__).resolve().parents[2]
+    usual = [pack.parent.parent] if pack.parent.name == "custom_nodes" else []
+    usual += [Path.home() / "ComfyUI", Path.home() / "Documents" / "ComfyUI"]
+    for folder in usual:
+        if (folder / "custom_nodes").is_dir():
+            found.setdefault("ComfyUI", str(folder))
+    with suppress(ChainnerError):
+        found["chaiNNer"] = str(find_python(None))
+    return found
+
+
+def _print(facts: Mapping[str, Any]) -> None:
+    table = Table(show_header=False, box=None)
+    for name in ("system", "python", "processor", "device"):
+        table.add_row(name, escape(facts[name]))
+    table.add_row("precision", f"{facts['precision']}, for 16-bit images float32")
+    table.add_row("backend", f"{facts['backend']}, for large jobs")
+    table.add_row("tile at x2", f"{facts['tile']} pixels")
+    table.add_row("free memory", f"{facts['free_memory'] / 2**30:.1f} GiB")
+    table.add_row("video codecs", ", ".join(facts["codecs"]) or "PyAV is not installed")
+    versions = facts["versions"].items()
+    there = [f"{name} {found}" for name, found in versions if found]
+    table.add_row("versions", escape(", ".join(there)))
+    missing = [name for name, found in versions if not found]
+    table.add_row("not installed", escape(", ".join(missing)) or "nothing is missing")
+    hosts = [f"{name} at {place}" for name, place in facts["hosts"].items()]
+    table.add_row("hosts", escape(", ".join(hosts)) or "none in the usual places")
+    test = facts["self_test"]
+    if test is not None:
+        verdict = "passed" if test["passed"] else "FAILED"
+        table.add_row(
+            "self-test",
+            f"{verdict}: at most {test['largest_difference']} steps of 8 bits from the"
+            " stored result",
+        )
+        height, width = diagnosis.FRAME
+        note = ", estimated from smaller images" if test["is_estimate"] else ""
+        table.add_row(
+            "speed",
+            f"{test['frames_per_second']:.3g} frames per second of {width}x{height} to"
+            f" x2{note}",
+        )
+        for backend, reason in test["failures"].items():
+            table.add_row(escape(f"{backend} failed"), escape(reason))
+    Console().print(table)
