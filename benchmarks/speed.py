@@ -96,7 +96,7 @@ def scale_changes(model: SpanPPDescriptor, rounds: int) -> None:
         grid = grid_scale(scale)
 
         def make(images: Tensor) -> object:
-            return tuple(generator.cached(grid, torch.float32, images.device))
+            return generator.cached(grid, torch.float32, images.device)
 
         return make
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network.igconv import crop
+from ..network.kernels import crop
 from ..network.model import SpanPP
 from ..network.scale import Window
 
@@ -140,7 +140,8 @@ def _graph(ov: Any, op: Any, network: SpanPP, scale: Fraction | None) -> Any:
     if scale is None:
         y = op.transpose(y, op.constant(np.array([0, 2, 3, 1])))
     else:
-        [group] = network.upsampler.cached(scale, torch.float32, torch.device("cpu"))
-        y = conv(y, group.weight, to="f32")
+        whole, cpu = scale.numerator, torch.device("cpu")
+        weight = network.upsampler.whole(whole, torch.float32, cpu)
+        y = conv(y, weight, to="f32")
         y = op.depth_to_space(y, "depth_first", scale.numerator)
     return ov.Model([op.result(y)], [image], "SpanPP")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from ..network.kernels import weights_version
+from ..network.cache import weights_version
 from ..network.model import SpanPP
 from ..network.scale import Window
 from .compiler import CompilerRunner

@@ -52,7 +52,7 @@ def one_kernel(checkpoint: Checkpoint, scale: Fraction) -> Tensor:
     generator.load_state_dict(tensors_of(checkpoint, "upsampler."))
     weight = torch.zeros(shape)
     with torch.no_grad():
-        for group in generator.groups(scale):
+        for group in generator.exact_kernels(scale).groups:
             taps = group.weight.view(
                 3, len(group.rows), len(group.cols), hyper.channels, k, k
             )
@@ -73,7 +73,7 @@ def repeats_last(
     """Whether the last row, and the last column, of the output repeats its neighbour.
 
     When half a pixel is rounded up, the centre of the last output pixel lies on the
-    image's edge, where no cell is left: see `spanpp_core.network.igconv.upsample`.
+    image's edge, where no cell is left: see `spanpp_core.network.kernels.Kernels.render`.
 
     Args:
         size: (height, width) of the input.

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from .autocast import autocast_disabled
 from .hyperparameters import Hyperparameters
-from .igconv import IGConv, upsample
+from .igconv import IGConv
 from .model import Body
 from .reparam import BRANCH_TENSORS, BRANCHES, Conv3x3, fuse, fuse_bottleneck
 from .scale import Window, checked_scale, grid_scale, output_size
@@ -87,7 +88,7 @@ class RepConvBranches(nn.Module):
         In the dtype of the weights, under autocast too: half precision belongs to the
         pixels, and rounding every factor on the way would make another kernel.
         """
-        with torch.autocast(self.alpha.device.type, enabled=False):
+        with autocast_disabled(self.alpha.device.type):
             return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
 
     def fused_bottleneck(self) -> Conv3x3:
@@ -117,7 +118,7 @@ class _FirstConv(RepConvBranches):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast_disabled(x.device.type):
             return super().forward(x.to(self.alpha.dtype))
 
 
@@ -126,7 +127,7 @@ class _LastConv(nn.Conv2d):
 
     @override
     def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
+        with autocast_disabled(input.device.type):
             return super().forward(input.to(self.weight.dtype))
 
 
@@ -169,9 +170,8 @@ class SpanPPBranches(Body):
         grid: Fraction = grid_scale(asked)
         window = Window(0, 0, range(rows), range(cols))
         features = self.features(x)
-        with torch.autocast(x.device.type, enabled=False):
-            groups = self.upsampler.groups(grid)
-            return upsample(features, groups, self.hyper.kernel_size, grid, window)
+        with autocast_disabled(x.device.type):
+            return self.upsampler.kernels(grid).render(features, window)
 
     def fused_state_dict(self) -> dict[str, Tensor]:
         """Returns the state dict of the equivalent inference network, detached."""

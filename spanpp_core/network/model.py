@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
+from .cache import CachedIGConv
 from .hyperparameters import Hyperparameters
-from .igconv import upsample
-from .kernels import CachedIGConv
+from .kernels import shuffled
 from .reparam import Conv3x3, then_1x1
 from .scale import Window, checked_scale, grid_scale, output_size
 
@@ -235,11 +235,8 @@ class SpanPP(Body):
         That is what a tracer can follow: hosts export ONNX files of any image size.
         """
         features = self.features(x)
-        (group,) = self.upsampler.cached(
-            Fraction(scale), features.dtype, features.device
-        )
-        y = F.conv2d(features, group.weight, padding=self.hyper.kernel_size // 2)
-        return F.pixel_shuffle(y, scale).to(x.dtype).contiguous()
+        weight = self.upsampler.whole(scale, features.dtype, features.device)
+        return shuffled(features, weight, scale).to(x.dtype).contiguous()
 
     @override
     def features(self, x: Tensor) -> Tensor:
@@ -298,5 +295,5 @@ class SpanPP(Body):
 
     def pixels(self, features: Tensor, scale: Fraction, window: Window) -> Tensor:
         """Returns the output pixels of a window, from the features of its input."""
-        groups = self.upsampler.cached(scale, features.dtype, features.device)
-        return upsample(features, groups, self.hyper.kernel_size, scale, window)
+        kernels = self.upsampler.cached(scale, features.dtype, features.device)
+        return kernels.render(features, window)

@@ -76,7 +76,7 @@ def _then_3x3(k0: Tensor, b0: Tensor, k1: Tensor, b1: Tensor) -> Conv3x3:
     Exact at borders when the first one's output is padded with b0, which is what it
     gives for a zero pixel.
     """
-    weight = F.conv2d(k1, k0.transpose(0, 1))
+    weight = torch.einsum("omhw,mi->oihw", k1, k0.flatten(1))
     return Conv3x3(weight, torch.einsum("omhw,m->o", k1, b0) + b1)
 
 

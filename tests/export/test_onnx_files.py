@@ -106,7 +106,7 @@ def test_metadata_says_what_it_is(small_model):
 
 
 def test_the_kernel_of_a_whole_scale_is_the_cores(any_model):
-    (group,) = loaded(any_model).upsampler.groups(Fraction(3))
+    [group] = loaded(any_model).upsampler.exact_kernels(Fraction(3)).groups
     assert torch.equal(one_kernel(any_model, Fraction(3)), group.weight)
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from spanpp_core.checkpoint import parse
 from spanpp_core.export.frozen import Frozen
 from spanpp_core.network.branches import SpanPPBranches
+from spanpp_core.network.cache import untraced
 from spanpp_core.network.hyperparameters import Hyperparameters
-from spanpp_core.network.kernels import untraced
 
 CACHES = (
     ".conv_3x3_rep.weight",
