@@ -16,13 +16,6 @@ from ..checkpoint import Checkpoint
 from ..network.igconv import IGConv
 from ..network.model import Body, RepConv
 from ..network.scale import cell_of, output_size
-from .errors import ExportError
-
-MAX_KERNEL_BYTES = 128 * 2**20
-"""
-The largest kernel a file may hold, in float32. x3.7 (37/10) takes 113 MB at 48 channels
-and K = 3; a model file cannot make its kernels piece by piece as the core does.
-"""
 
 
 def one_kernel(checkpoint: Checkpoint, scale: Fraction) -> Tensor:
@@ -34,20 +27,10 @@ def one_kernel(checkpoint: Checkpoint, scale: Fraction) -> Tensor:
     Returns:
         (3*p*p, C, K+q-1, K+q-1), output channels ordered (rgb, row, column), as pixel
         shuffle wants them. At a whole scale that is the plain K x K kernel.
-
-    Raises:
-        ExportError: It would be larger than `MAX_KERNEL_BYTES`.
     """
     hyper = checkpoint.hyper
     k, p, q = hyper.kernel_size, scale.numerator, scale.denominator
     shape = (3, p, p, hyper.channels, k + q - 1, k + q - 1)
-    needed = 4 * torch.Size(shape).numel()
-    if needed > MAX_KERNEL_BYTES:
-        raise ExportError(
-            f"x{float(scale):g} ({scale}) needs a kernel of {needed / 2**20:.0f} MiB in"
-            f" one piece, at most {MAX_KERNEL_BYTES / 2**20:.0f} MiB are put in a file;"
-            " choose a simpler fraction near it, such as a half or a quarter"
-        )
     generator = IGConv(hyper)
     generator.load_state_dict(tensors_of(checkpoint, "upsampler."))
     weight = torch.zeros(shape)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
-from ..network.scale import EXACT_PHASES, exact_grid, output_size
+from ..network.scale import EXACT_PHASES, exact_grid, nearest_exact, output_size
 from .errors import ExportError
 from .frozen import one_kernel, repeats_last
 from .graph import Graph, described, features
@@ -40,7 +40,7 @@ def build(
         size: The only (height, width) of the input, at batch 1, or None for any.
 
     Raises:
-        ExportError: The scale has no grid of its own, or one that is too large.
+        ExportError: The scale has no kernel for each position.
     """
     grid = grid_of(scale)
     graph = Graph(dtype)
@@ -66,14 +66,15 @@ def grid_of(scale: float) -> Fraction:
     """Returns the fraction whose grid a file holds.
 
     Raises:
-        ExportError: The scale shares its kernels between positions, which takes more
-            than a convolution and a pixel shuffle.
+        ExportError: The scale interpolates its kernels, which takes more than a
+            convolution and a pixel shuffle.
     """
     grid = exact_grid(scale)
     if grid is None:
+        near = nearest_exact(scale)
         raise ExportError(
             f"x{scale:g} is no fraction p/q with p up to {EXACT_PHASES}, which a file"
-            f" needs; choose x{round(scale * 4) / 4:g}"
+            f" needs; choose x{float(near):g} ({near})"
         )
     return grid
 

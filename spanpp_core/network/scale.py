@@ -86,6 +86,17 @@ def exact_grid(scale: float) -> Fraction | None:
     return grid if is_exact(grid) else None
 
 
+def nearest_exact(scale: float) -> Fraction:
+    """Returns the fraction that `is_exact` and lies nearest to a scale.
+
+    Example:
+        >>> nearest_exact(2.73), nearest_exact(3.7)
+        (Fraction(11, 4), Fraction(11, 3))
+    """
+    near = (Fraction(round(scale * q), q) for q in range(1, EXACT_PHASES + 1))
+    return min(filter(is_exact, near), key=lambda grid: abs(grid - Fraction(scale)))
+
+
 @dataclass(frozen=True)
 class Window:
     """A rectangle of output pixels, and where the input it is made from lies."""

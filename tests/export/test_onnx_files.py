@@ -46,7 +46,7 @@ def test_equals_the_core_at_any_size(any_model, scale, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(17, 23), (15, 5), (3, 1)])
-@pytest.mark.parametrize("scale", [2, 2.5, 2.7])
+@pytest.mark.parametrize("scale", [2, 2.5, 2.2])
 def test_a_fixed_size_equals_the_core(small_model, scale, size, tmp_path):
     proto = build(small_model, scale, size=size)
     run = onnx_run(onnx_session(saved(proto, tmp_path)))
@@ -128,11 +128,6 @@ def test_rounding_up_a_half_looks_past_the_image():
 def test_a_fine_fraction_has_no_grid_of_its_own(small_model):
     with pytest.raises(ExportError, match=r"x2\.73 .*choose x2\.75"):
         build(small_model, 2.73)
-
-
-def test_a_kernel_too_large_for_a_file(small_model):
-    with pytest.raises(ExportError, match=r"37/36.*MiB"):
-        build(small_model, 37 / 36)
 
 
 def test_an_opset_that_is_not_known(small_model):

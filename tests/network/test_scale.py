@@ -16,6 +16,8 @@ from spanpp_core.network.scale import (
     checked_scale,
     exact_grid,
     grid_scale,
+    is_exact,
+    nearest_exact,
     output_size,
     phase_groups,
 )
@@ -76,6 +78,14 @@ def test_the_grid_of_a_fraction_is_that_fraction(scale: Fraction):
 def test_last_pixel_lies_in_the_image_or_on_its_very_edge(scale, height, width):
     for side, out in zip((height, width), output_size(height, width, scale)):
         assert cell_of(out - 1, grid_scale(scale)) <= side
+
+
+@given(st.floats(1, 8), fractions)
+def test_no_exact_scale_is_nearer_than_the_nearest(scale: float, other: Fraction):
+    nearest = nearest_exact(scale)
+    assert is_exact(nearest)
+    if is_exact(other):
+        assert abs(nearest - Fraction(scale)) <= abs(other - Fraction(scale))
 
 
 def test_named_examples():
