@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 import spanpp_core
-from spanpp_core.engine.target import Target, upscale_to
+from spanpp_core.engine.size import Size
+from spanpp_core.engine.upscaling import upscale
 from spanpp_core.metrics import psnr_y, ssim_y
 from spanpp_core.training.judge import degraded
 
@@ -51,12 +52,12 @@ def results(
 ) -> Iterator[tuple[str, Tensor]]:
     """Yields the name and the result of each way to upscale."""
     height, width = full.shape[-2:]
-    target = Target.by_factor(low.shape[-2], low.shape[-1], scale)
+    size = Size(factor=scale)
     yield "bicubic", F.interpolate(low, (height, width), mode="bicubic")
     yield "Lanczos", lanczos(low, height, width)
-    yield "native", upscale_to(model, low, target, method="native")
+    yield "native", upscale(model, low, size=size, fractional="native")
     if scale % 1:
-        yield "downscale", upscale_to(model, low, target, method="downscale")
+        yield "downscale", upscale(model, low, size=size, fractional="downscale")
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 from trajectory import diverged, passed, percentile, spikes
 
 import spanpp_core
-from spanpp_core.engine.target import resize
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import PUBLISHED_ALPHA, STEADY_ALPHA
+from spanpp_core.resize import resize
 from spanpp_core.training.patches import Batch, Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos
 

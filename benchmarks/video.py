@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from spanpp_core import bundled_photo
-from spanpp_core.video.run import SEGMENT
+from spanpp_core.video.upscaling import SEGMENT
 
 SAMPLE_RATE = 48000
 

@@ -15,24 +15,52 @@ from .descriptor import (
 )
 from .engine.compare import split_view
 from .engine.precision import fastest_dtype
-from .engine.run import auto_tile, upscale, working_memory
-from .engine.target import METHODS, Method, Target, upscale_to
-from .errors import CheckpointError, ScaleError
+from .engine.size import (
+    FRACTIONAL,
+    TO_MULTIPLE,
+    Fractional,
+    Size,
+    ToMultiple,
+    parse_factor,
+)
+from .engine.upscaling import Upscaling, prepare, upscale
+from .errors import (
+    CheckpointError,
+    ExportError,
+    ImageError,
+    MissingPackageError,
+    ScaleError,
+    SizeError,
+    SpanPPError,
+    StoreError,
+    TrainingError,
+    VideoError,
+)
 from .received import as_spanpp, file_weights
 
 __all__ = [
     "BACKENDS",
-    "METHODS",
+    "FRACTIONAL",
+    "TO_MULTIPLE",
     "Backend",
     "Checkpoint",
     "CheckpointError",
-    "Method",
+    "ExportError",
+    "Fractional",
+    "ImageError",
+    "MissingPackageError",
     "ScaleError",
+    "Size",
+    "SizeError",
     "SpanPPArch",
     "SpanPPDescriptor",
-    "Target",
+    "SpanPPError",
+    "StoreError",
+    "ToMultiple",
+    "TrainingError",
+    "Upscaling",
+    "VideoError",
     "as_spanpp",
-    "auto_tile",
     "bundled_model",
     "bundled_photo",
     "fastest_dtype",
@@ -40,9 +68,9 @@ __all__ = [
     "install",
     "load",
     "parse",
+    "parse_factor",
+    "prepare",
     "split_view",
     "upscale",
-    "upscale_to",
-    "working_memory",
     "write_slim",
 ]

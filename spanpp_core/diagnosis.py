@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
@@ -19,9 +19,11 @@ from .backends import Backend, fastest
 from .descriptor import SpanPPDescriptor, bundled_model, load
 from .engine.memory import free_memory
 from .engine.precision import fastest_dtype
-from .engine.run import auto_tile, upscale
+from .engine.tiled import auto_tile
+from .engine.upscaling import upscale
+from .errors import MissingPackageError
 from .video.encoder import CODECS
-from .video.pyav import VideoError, pyav
+from .video.pyav import pyav
 
 PACKAGES = (
     "spanpp",
@@ -127,7 +129,7 @@ def describe(device: torch.device) -> str:
     """Returns a device with its name, generation, memory and runtime where it has them."""
     if device.type != "cuda":
         return str(device)
-    found: Any = torch.cuda.get_device_properties(device)
+    found = cast("Any", torch.cuda.get_device_properties(device))  # pyright: ignore
     runtime = torch.version.hip or torch.version.cuda
     kind = "ROCm" if torch.version.hip else "CUDA"
     return (
@@ -148,7 +150,7 @@ def encoders() -> list[str]:
     """Returns which of `CODECS` PyAV can encode with here."""
     try:
         av = pyav()
-    except VideoError:
+    except MissingPackageError:
         return []
     return [name for name in CODECS if name in av.codecs_available]
 

@@ -19,7 +19,7 @@ from packages.chaiNNer_pytorch.pytorch import processing_group
 from packages.chaiNNer_pytorch.settings import get_settings
 
 import spanpp_core
-from spanpp_core import SpanPPDescriptor, Target
+from spanpp_core import Size, SpanPPDescriptor
 
 from ._any_channels import upscale_any_channels
 from ._device import dtype_for, memory_limit, tile_edge
@@ -134,15 +134,15 @@ def upscale_spanpp_node(
 
         progress.suspend()
         height, width = part.shape[:2]
-        result = spanpp_core.upscale_to(
+        run = spanpp_core.prepare(
             model,
-            np2tensor(part, change_range=False),
-            Target.by_factor(height, width, model.scale),
-            method=fractional_scale.value,
+            (height, width),
+            Size(),
+            fractional=fractional_scale.value,
             tile=tile_edge(chosen, part),
-            on_progress=report,
             memory=memory_limit(settings),
         )
+        result = run.run(np2tensor(part, change_range=False), on_progress=report)
         return tensor2np(result, change_range=False, imtype=np.float32)
 
     return upscale_any_channels(

@@ -11,16 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from ...spanpp_core import (
-    METHODS,
-    Method,
-    SpanPPDescriptor,
-    Target,
-    auto_tile,
-    upscale_to,
-    working_memory,
-)
-from ...spanpp_core.network.scale import output_size
+from ...spanpp_core import FRACTIONAL, Fractional, Size, Upscaling, prepare
 from .management import (
     TileProgress,
     auto_dtype,
@@ -99,8 +90,8 @@ class SpanPPUpscale(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "method",
-                    options=list(METHODS),
-                    default=METHODS[0],
+                    options=list(FRACTIONAL),
+                    default=FRACTIONAL[0],
                     display_name="fractional scales",
                     tooltip=(
                         "How a scale that is not whole is made: 'downscale' runs the next"
@@ -146,52 +137,46 @@ class SpanPPUpscale(io.ComfyNode):
         image: Tensor,
         precision: str,
         tile: int,
-        method: Method,
+        method: Fractional,
         size: str | Mapping[str, Any],
         **flat: Any,
     ) -> io.NodeOutput:
         began = time.monotonic()
         spanpp = as_spanpp(model)
         frames, height, width, channels = image.shape
-        one_of("fractional scales", method, METHODS)
+        one_of("fractional scales", method, FRACTIONAL)
         option, values = chosen("size", size, flat, _size_options())
-        target = _target(option, values, spanpp, height, width)
-        view = spanpp.at_scale(target.scale(spanpp.scales, method))
-        dtype = chosen_dtype(precision, load_device(view))
-        bring_to_device(view, working_memory(view, height, width, dtype=dtype))
-        cast = view.with_dtype(dtype)
-        edge = min(tile or auto_tile(cast), max(height, width))
-        result = result_buffer((frames, target.height, target.width, channels))
-        progress = TileProgress(image, result)
-        upscale_to(
-            cast,
-            image.movedim(-1, 1),
-            target,
-            method=method,
-            tile=edge,
-            on_progress=progress,
-            out=result.movedim(-1, 1),
+        device = load_device(spanpp)
+        run = prepare(
+            spanpp,
+            (height, width),
+            _size(option, values),
+            fractional=method,
+            tile=tile or None,
+            dtype=chosen_dtype(precision, device),
+            device=device,
         )
-        info = _description(cast, image, target, progress.tiles, edge)
+        bring_to_device(spanpp, run.working_memory)
+        out_height, out_width = run.output_size
+        result = result_buffer((frames, out_height, out_width, channels))
+        progress = TileProgress(image, result)
+        run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
+        info = _description(run, frames, progress.tiles)
         info += f" · {time.monotonic() - began:.2f} s"
         show_text(cls, info)
-        return io.NodeOutput(result, target.width, target.height, info)
+        return io.NodeOutput(result, out_width, out_height, info)
 
 
-def _description(
-    model: SpanPPDescriptor, image: Tensor, target: Target, tiles: int, edge: int
-) -> str:
-    """Says what was done to (N, H, W, C) images, in the two lines a node shows."""
-    frames, height, width, _ = image.shape
-    size = (target.height, target.width)
-    exact = output_size(height, width, model.scale) == size
+def _description(run: Upscaling, frames: int, tiles: int) -> str:
+    """Says what was done, in the two lines a node shows."""
+    (height, width), (out_height, out_width) = run.input_size, run.output_size
     return (
-        f"{width}x{height} → {target.width}x{target.height} px · x{model.scale:.4g}"
-        + ("" if exact else ", then resized")
+        f"{width}x{height} → {out_width}x{out_height} px · x{run.scale:.4g}"
+        + (", then resized" if run.is_resized else "")
         + " ·\n"  # newer front ends show the break as a space
         + ("" if frames == 1 else f"{frames} frames · ")
-        + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{edge} px · "
-        + str(model.dtype).removeprefix("torch.")
+        + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{run.tile} px · "
+        + str(run.dtype).removeprefix("torch.")
     )
 
 
@@ -247,22 +232,11 @@ def _size_options() -> dict[str, list[io.WidgetInput]]:
     }
 
 
-def _target(
-    option: str,
-    values: dict[str, Any],
-    model: SpanPPDescriptor,
-    height: int,
-    width: int,
-) -> Target:
-    """Returns the size asked for, for images of ``height`` x ``width`` pixels."""
+def _size(option: str, values: dict[str, Any]) -> Size:
+    """Returns the size asked for."""
     if option == FIT:
-        return Target.fit(height, width, values["width"], values["height"])
-    if option == LONGER_SIDE:
-        return Target.by_longer_side(height, width, values["longer_side"])
-    if option == MEGAPIXELS:
-        return Target.by_megapixels(height, width, values["megapixels"])
-    factor = values["factor"] if option == FACTOR else model.scale
-    return Target.by_factor(height, width, float(factor))
+        return Size(fit=(values["width"], values["height"]))
+    return Size(**values)  # each other option is named as its field
 
 
 def chosen_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -12,7 +12,7 @@ import folder_paths
 from comfy_api.latest import InputImpl, io
 from typing_extensions import override
 
-from ...spanpp_core import Target, working_memory
+from ...spanpp_core import Size, prepare
 from ...spanpp_core.video import CODECS, fingerprint, upscale_video
 from .management import FrameProgress, bring_to_device, load_device, show_text
 from .model_socket import as_spanpp
@@ -85,9 +85,11 @@ class SpanPPUpscaleVideo(io.ComfyNode):
         one_of("codec", codec, CODECS)
         one_of("container", container, CONTAINERS)
         spanpp = as_spanpp(model)
-        dtype = chosen_dtype(precision, load_device(spanpp))
+        device = load_device(spanpp)
+        dtype = chosen_dtype(precision, device)
         width, height = video.get_dimensions()
-        bring_to_device(spanpp, working_memory(spanpp, height, width, dtype=dtype))
+        run = prepare(spanpp, (height, width), dtype=dtype, device=device)
+        bring_to_device(spanpp, run.working_memory)
         cast = spanpp.with_dtype(dtype)
         folder = Path(folder_paths.get_temp_directory()) / "spanpp"
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                 cast,
                 source,
                 result,
-                lambda h, w: Target.by_factor(h, w, float(spanpp.scale)),
+                Size(),
                 codec=codec,
                 on_progress=FrameProgress(),
             )

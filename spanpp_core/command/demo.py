@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from .. import images
 from ..descriptor import bundled_model, bundled_photo, load
-from ..engine.target import Target, resize, upscale_to
+from ..engine.size import Size
+from ..engine.upscaling import upscale
 from ..metrics import psnr_y
-from . import images
+from ..resize import resize
 
 SCALES = (1.5, 2, 2.5, 3, 4)
 
@@ -46,8 +48,7 @@ def demo(
     rows: list[list[tuple[str, Tensor]]] = []
     for scale in SCALES:
         small = resize(original, (round(height / scale), round(width / scale)))
-        target = Target.by_factor(small.shape[-2], small.shape[-1], scale)
-        upscaled = upscale_to(model, small, target)
+        upscaled = upscale(model, small, size=Size(factor=scale))
         bicubic = F.interpolate(small, (height, width), mode="bicubic").clamp_(0, 1)
         border = math.ceil(scale)
         ours, theirs = (psnr_y(x, original, border) for x in (upscaled, bicubic))

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import diagnosis
+from ..batch.upscaler import device_named
 from .chainner import ChainnerError, find_python
-from .work import device_named
 
 
 def doctor(

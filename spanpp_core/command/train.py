@@ -25,10 +25,11 @@ from rich.progress import (
 )
 from torch import Tensor
 
+from .. import images
+from ..batch.upscaler import device_named
+from ..errors import ImageError
 from ..network.hyperparameters import Hyperparameters
 from ..network.scale import MAX_SCALE, MIN_SCALE
-from . import images
-from .work import device_named
 
 MAX_SCALES = 8
 """Scales in one network: what ``MetaIGConv`` and public trainers allow."""
@@ -247,7 +248,7 @@ def _pixels(files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
     for path in files:
         try:
             pixels = images.read(path).pixels[0]
-        except images.ImageError as error:
+        except ImageError as error:
             typer.echo(f"skipped: {error}", err=True)
             continue
         colours = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,31 +17,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..backends import Backend
+from ..batch import cluster
+from ..batch.pairs import Pair, pairs
+from ..batch.stores import is_url
+from ..batch.upscaler import Outcome, Precision, Settings, Upscaler, device_named
 from ..checkpoint import read
 from ..descriptor import bundled_model, load
+from ..engine.size import Fractional, Size, parse_factor
 from ..network.scale import MAX_SCALE
 from ..video import CODECS
-from . import cluster
-from .jobs import Job, pairs
-from .stores import is_url
-from .work import Outcome, Precision, Settings, Size, Upscaler, device_named
-
-
-class By(str, Enum):
-    """What runs the network; see `Backend`."""
-
-    auto = "auto"
-    torch = "torch"
-    triton = "triton"
-    compile = "compile"
-    openvino = "openvino"
-
-
-class Fractional(str, Enum):
-    """How a fractional factor is reached; see `Method`."""
-
-    downscale = "downscale"
-    native = "native"
 
 
 def upscale(
@@ -60,7 +44,8 @@ def upscale(
         typer.Option("--model", "-m", help="Checkpoint; bundled if absent."),
     ] = None,
     scale: Annotated[
-        float | None, typer.Option("--scale", "-s", help="Factor, up to 8; 2.5 works.")
+        str | None,
+        typer.Option("--scale", "-s", help="Factor up to 8, such as 2, 2.5 or 8/3."),
     ] = None,
     fit: Annotated[
         str | None, typer.Option(help="Largest size within WIDTHxHEIGHT pixels.")
@@ -76,7 +61,7 @@ def upscale(
         typer.Option(
             help="Fractional factors: downscale from the next whole scale, or native."
         ),
-    ] = Fractional.downscale,
+    ] = "downscale",
     tile: Annotated[
         int | None,
         typer.Option(min=16, help="Tile edge, px; from free memory if absent."),
@@ -86,11 +71,15 @@ def upscale(
     ] = None,
     precision: Annotated[
         Precision,
-        typer.Option(help="Of the arithmetic; auto: the fastest not seen in 8 bits."),
-    ] = Precision.auto,
+        typer.Option(
+            help="Number format of the network; auto: the fastest whose rounding 8-bit"
+            " images do not show."
+        ),
+    ] = "auto",
     backend: Annotated[
-        By, typer.Option(help="What runs the network; auto: the fastest installed.")
-    ] = By.auto,
+        Backend,
+        typer.Option(help="What runs the network; auto: the fastest installed."),
+    ] = "auto",
     codec: Annotated[
         str | None,
         typer.Option(help=f"Of videos: {', '.join(CODECS)}; fits the file if absent."),
@@ -125,19 +114,19 @@ def upscale(
 
     Results keep their names and formats, alpha, bit depth and colour profile; videos
     their sound and times. A video that was stopped goes on where it was. A file that
-    can not be done is reported and skipped; the exit status is then 1.
+    cannot be done is reported and skipped; the exit status is then 1.
     """
     if ray is None and (workers or gpus_per_worker):
         raise ValueError("--workers and --gpus-per-worker need --ray")
     settings = Settings(
         _size(scale, fit, width, height),
-        fractional.value,
+        fractional,
         tile,
         precision,
         codec,
         crf,
         overwrite,
-        backend.value,
+        backend,
     )
     if ray is None and any(map(is_url, (*inputs, out))):
         raise ValueError("URLs of stores are read and written with --ray only")
@@ -161,9 +150,9 @@ def _here(upscaler: Upscaler, work: list[tuple[str, str]]) -> int:
             progress.update(parts, completed=done, total=total)
 
         for source, result in work:
-            job = Job(Path(source), Path(result))
-            progress.reset(parts, description=job.source.name)
-            outcome = upscaler.file(job, report)
+            pair = Pair(Path(source), Path(result))
+            progress.reset(parts, description=pair.source.name)
+            outcome = upscaler.file(pair, report)
             failed += outcome.failed
             _print(progress, outcome)
             progress.advance(files)
@@ -199,17 +188,20 @@ def _print(progress: Progress, outcome: Outcome) -> None:
 
 
 def _size(
-    scale: float | None, fit: str | None, width: int | None, height: int | None
+    scale: str | None, fit: str | None, width: int | None, height: int | None
 ) -> Size:
     """Returns the size wanted, from at most one of these options."""
     given = [value for value in (scale, fit, width, height) if value is not None]
     if len(given) > 1:
         raise ValueError("give one of --scale, --fit, --width and --height, not more")
-    if scale is not None and not 0 < scale <= MAX_SCALE:
-        raise ValueError(f"--scale {scale:g}: give a number above 0, up to 8")
+    if scale is not None:
+        factor = parse_factor(scale)
+        if factor > MAX_SCALE:
+            raise ValueError(f"--scale {scale}: give a number above 0, up to 8")
+        return Size(factor)
     if fit is None:
-        return Size(scale, width=width, height=height)
+        return Size(width=width, height=height)
     box = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", fit)
     if box is None:
         raise ValueError(f"--fit {fit} is not a size; give one like 3840x2160")
-    return Size(box=(int(box[1]), int(box[2])))
+    return Size(fit=(int(box[1]), int(box[2])))

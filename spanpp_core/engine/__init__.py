@@ -1,5 +1,8 @@
 """The engine: from an image and a model to an upscaled image, within memory.
 
-`plan` cuts an image into tiles, `memory` says how large they may be, `run` sends them
-through a `pipeline`, `target` turns what a person asks for into a scale and a size.
+In reading order: `size` turns what a person asks for into an output size and a scale,
+`upscaling` prepares a run and carries it out, `tiled` runs one scale tile by tile: `plan`
+cuts the image, `memory` says how large tiles may be, `precision` which dtype is fastest,
+`pipeline` and `transfer` bring batches of tiles through a device. `compare` shows before
+and after.
 """

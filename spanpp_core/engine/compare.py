@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .target import resize
+from ..resize import resize
 
 
 def split_view(before: Tensor, after: Tensor, divider: float) -> Tensor:
@@ -27,7 +27,7 @@ def split_view(before: Tensor, after: Tensor, divider: float) -> Tensor:
         raise ValueError(f"divider is {divider}; expected a share from 0 to 1")
     if before.shape[1] != after.shape[1] or len(before) not in (1, len(after)):
         raise ValueError(
-            f"can not compare {len(before)} images of {before.shape[1]} channels with"
+            f"cannot compare {len(before)} images of {before.shape[1]} channels with"
             f" {len(after)} of {after.shape[1]}; expected equal numbers"
         )
     height, width = after.shape[-2:]

@@ -10,10 +10,10 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from ..engine.target import resize
 from ..metrics import psnr_y
 from ..network.branches import SpanPPBranches
 from ..network.model import SpanPP
+from ..resize import resize
 
 
 def degraded(photo: Tensor, scale: Fraction) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,13 @@
 """Videos, through PyAV: decoded, upscaled and encoded frame by frame.
 
 As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
-`segments` -> `remux`.
+`segments` -> `remux`; `upscaling` leads it, and all of them use `pyav`.
 """
 
+from ..errors import VideoError
 from .encoder import CODECS, WRITABLE
-from .pyav import VideoError
-from .run import Summary, fingerprint, upscale_video
 from .source import READABLE
+from .upscaling import Summary, fingerprint, upscale_video
 
 __all__ = [
     "CODECS",

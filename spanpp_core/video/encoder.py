@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..errors import VideoError
 from .colour import Encoding, to_planes
-from .pyav import VideoError, pyav
+from .pyav import pyav
 from .segments import EncodedFrame
 from .source import FULL_RANGE, Clip
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import VideoError
 from .encoder import Format
-from .pyav import VideoError, pyav, reason
+from .pyav import pyav, reason
 from .segments import EncodedFrame
 from .source import Clip, opened
 
@@ -19,7 +20,7 @@ _OF_THE_OLD_FILE = (
 """Beginnings of metadata that describes the source's bytes, in small letters."""
 
 
-def rehearse(path: Path, clip: Clip, form: Format) -> tuple[str, ...]:
+def dry_run(path: Path, clip: Clip, form: Format) -> tuple[str, ...]:
     """Finds out what a container takes, before the work: its header is written.
 
     Args:
@@ -42,7 +43,7 @@ def rehearse(path: Path, clip: Clip, form: Format) -> tuple[str, ...]:
                 continue
             if stream.type == "audio":
                 raise VideoError(
-                    f"{path.suffix} can not hold the {stream.name} sound of {clip.path};"
+                    f"{path.suffix} cannot hold the {stream.name} sound of {clip.path};"
                     " write .mkv"
                 )
             # chapters of MP4 are a stream too, and are written as chapters
@@ -114,7 +115,7 @@ def _add_streams(
                 added = picture = made.add_stream(form.codec, rate=clip.rate)
             except ValueError as error:
                 raise VideoError(
-                    f"{path.suffix} can not hold {form.codec}; write .mkv, or take"
+                    f"{path.suffix} cannot hold {form.codec}; write .mkv, or take"
                     " another --codec"
                 ) from error
             form.configure(picture.codec_context, clip)

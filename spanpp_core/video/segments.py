@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .pyav import VideoError
+from ..errors import VideoError
 
 _HEADER = struct.Struct("<qq?I")  # pts, duration, keyframe, bytes
 _SETTINGS = "settings.json"

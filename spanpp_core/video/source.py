@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import VideoError
 from .colour import BT709, Encoding, matrix_of, to_rgb
-from .pyav import VideoError, pyav, reason
+from .pyav import pyav, reason
 
 READABLE = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg",
@@ -98,7 +99,7 @@ def probe(path: Path) -> Clip:
     """Reads the header and the first frame of a video.
 
     Raises:
-        VideoError: It can not be read, or its colours are of a kind that is not known.
+        VideoError: It cannot be read, or its colours are of a kind that is not known.
     """
     with opened(path) as container:
         stream = picture_stream(container, path)

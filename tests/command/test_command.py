@@ -13,7 +13,8 @@ from front_door import spanpp
 from PIL import Image, ImageCms
 
 import spanpp_core
-from spanpp_core.command import images, work
+from spanpp_core import images
+from spanpp_core.batch import upscaler
 
 
 def noise(height: int, width: int, channels: int, dtype: type) -> np.ndarray:
@@ -60,14 +61,14 @@ def test_automatic_precision_is_of_the_device_for_8_bits_only(
     tmp_path, weights, monkeypatch, dtype, expected
 ):
     seen = []
-    monkeypatch.setattr(work, "fastest_dtype", lambda device: torch.bfloat16)
-    run = work.upscale_to
+    monkeypatch.setattr(upscaler, "fastest_dtype", lambda device: torch.bfloat16)
+    run = upscaler.prepare
 
     def watched(model, *arguments, **settings):
         seen.append(model.dtype)
         return run(model, *arguments, **settings)
 
-    monkeypatch.setattr(work, "upscale_to", watched)
+    monkeypatch.setattr(upscaler, "prepare", watched)
     source = write(tmp_path / "in.png", noise(8, 8, 3, dtype))
     assert spanpp("upscale", source, "-o", tmp_path / "out.png", "-m", weights) == 0
     assert seen == [expected]
@@ -75,13 +76,13 @@ def test_automatic_precision_is_of_the_device_for_8_bits_only(
 
 def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):
     seen = []
-    run = work.upscale_to
+    run = upscaler.prepare
 
     def watched(model, *arguments, **settings):
         seen.append(model)
         return run(model, *arguments, **settings)
 
-    monkeypatch.setattr(work, "upscale_to", watched)
+    monkeypatch.setattr(upscaler, "prepare", watched)
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.png", "b.png"):
@@ -232,11 +233,11 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
     ("arguments", "message"),
     [
         (["upscale", "in.png", "-o", "x", "-s", "9"], "--scale 9"),
-        (["upscale", "in.png", "-o", "x", "-s", "nan"], "--scale nan"),
+        (["upscale", "in.png", "-o", "x", "-s", "nan"], "is not a factor"),
         (["upscale", "in.png", "-o", "x", "--fit", "0x9"], "3840x2160"),
         (["upscale", "in.png", "-o", "x", "--width", "0"], "--width"),
         (["upscale", "in.png", "-o", "x", "--width", "99"], "largest possible scale"),
-        (["upscale", "in.png", "-o", "x", "--device", "meta"], "--device meta"),
+        (["upscale", "in.png", "-o", "x", "--device", "meta"], "the device meta"),
         (["upscale", "in.png", "-o", "in.txt"], "is a file"),
         (["upscale", "in.png", "in.txt", "-o", "x.png"], "give a folder"),
         (["upscale", "empty", "-o", "x"], "no images or videos in empty"),
@@ -246,7 +247,7 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
         (["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"], "not more"),
         (["upscale", "in.png", "-o", "x", "--fit", "big"], "3840x2160"),
         (["upscale", "in.png", "-o", "x", "-m", "none.pth"], "no such file"),
-        (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "--device cuda:99"),
+        (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "the device cuda:99"),
         (["upscale", "in.png"], "--out"),
         (["upscale", "in.png", "sub/in.png", "-o", "x"], "two folders"),
         (["info", "in.png"], "expected one of"),
@@ -309,8 +310,8 @@ def test_demo_writes_the_comparison(tmp_path, capsys):
 
 def test_images_refuse_what_they_can_not_write(tmp_path):
     picture = images.Picture(torch.rand(1, 3, 4, 4), 8)
-    with pytest.raises(images.ImageError, match="can write"):
+    with pytest.raises(spanpp_core.ImageError, match="can write"):
         images.write(tmp_path / "x.bmp", picture)
-    with pytest.raises(images.ImageError, match="could not be written"):
+    with pytest.raises(spanpp_core.ImageError, match="could not be written"):
         images.write(tmp_path / "absent" / "x.png", picture)
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spanpp_core import SpanPPDescriptor, auto_tile, upscale, working_memory
+from spanpp_core import SpanPPDescriptor, prepare, upscale
+from spanpp_core.engine.tiled import auto_tile, working_memory
 
 
 def test_working_memory_grows_with_the_tile_until_the_image_ends(
@@ -31,9 +32,10 @@ def test_auto_tile_is_what_upscale_takes(
     model: SpanPPDescriptor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spanpp_core.engine.run.pixels_that_fit", lambda *_, **__: 100**2
+        "spanpp_core.engine.tiled.pixels_that_fit", lambda *_, **__: 100**2
     )
     assert auto_tile(model) == 100 - 2 * model.model.halo
+    assert prepare(model, (9000, 9000)).tile == auto_tile(model)
     totals: list[int] = []
     edge = 2 * auto_tile(model)
     image = torch.rand(1, 3, edge, edge)

@@ -9,6 +9,7 @@ import torch
 
 import spanpp_core
 from spanpp_core.engine import memory
+from spanpp_core.engine.tiled import auto_tile
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
@@ -81,8 +82,8 @@ def test_little_memory_means_small_tiles(model, monkeypatch):
 def test_a_limit_on_memory_is_kept_to(model, monkeypatch, scale):
     view = model.at_scale(scale)
     image = torch.rand(1, 3, 150, 150)
-    target = spanpp_core.Target.by_factor(150, 150, scale)
-    expected = spanpp_core.upscale_to(view, image, target)
+    size = spanpp_core.Size(factor=scale)
+    expected = spanpp_core.upscale(view, image, size=size)
     seen = []
     region = SpanPP.region
 
@@ -93,7 +94,7 @@ def test_a_limit_on_memory_is_kept_to(model, monkeypatch, scale):
     monkeypatch.setattr(SpanPP, "region", watched)
     hyper = model.model.hyper
     limit = memory.working_bytes(hyper, 2, torch.float32, 90**2)
-    result = spanpp_core.upscale_to(view, image, target, memory=limit)
+    result = spanpp_core.upscale(view, image, size=size, memory=limit)
     assert len(seen) > 1
     for pixels, at in seen:
         assert memory.working_bytes(hyper, at, torch.float32, pixels) <= limit
@@ -118,9 +119,9 @@ def test_what_leaves_a_gpu_is_counted(scale, dtype):
 
 def test_a_host_may_know_better_what_is_free(model, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
-    short = spanpp_core.auto_tile(model)
-    assert spanpp_core.auto_tile(model, free=10**8) > short
-    assert spanpp_core.auto_tile(model, 10**6, free=10**8) < 3 * short
+    short = auto_tile(model)
+    assert auto_tile(model, free=10**8) > short
+    assert auto_tile(model, 10**6, free=10**8) < 3 * short
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spanpp_core import upscale
-from spanpp_core.engine import run
+from spanpp_core.engine import tiled
 from spanpp_core.engine.pipeline import Job, Pipeline
 from spanpp_core.engine.plan import Plan
 from spanpp_core.network.scale import Window
@@ -43,8 +43,8 @@ def test_results_and_progress_are_the_same_when_ended_late(model, monkeypatch):
     seen: dict[type[Pipeline], list[tuple[int, int]]] = {Pipeline: [], Late: []}
     results = []
     for kind, progress in seen.items():
-        monkeypatch.setattr(run, "Pipeline", kind)
-        monkeypatch.setattr(run, "pixels_that_fit", lambda *_, **__: 1)
+        monkeypatch.setattr(tiled, "Pipeline", kind)
+        monkeypatch.setattr(tiled, "pixels_that_fit", lambda *_, **__: 1)
         results.append(
             upscale(model, image, 25, lambda d, t, to=progress: to.append((d, t)))
         )
@@ -61,7 +61,7 @@ def test_running_out_of_memory_ends_what_has_begun(model, monkeypatch):
 
     image = torch.rand(1, 3, 90, 120)
     expected = upscale(model, image)
-    monkeypatch.setattr(run, "Pipeline", Full)
+    monkeypatch.setattr(tiled, "Pipeline", Full)
     result = upscale(model, image)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 

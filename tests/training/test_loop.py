@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.command import images
+from spanpp_core import images
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.start import network_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spanpp_core.engine.target import resize
+from spanpp_core.resize import resize
 from spanpp_core.training.patches import Patches, ScaleDraw, pair, smallest_side
 from spanpp_core.training.photos import Photos
 

@@ -15,7 +15,7 @@ from front_door import spanpp
 from safetensors.torch import load_file
 
 import spanpp_core
-from spanpp_core.command import images
+from spanpp_core import images
 
 pytest.importorskip("lightning_fabric")
 
@@ -39,7 +39,8 @@ def test_photos_become_weights_that_upscale_photos(tmp_path, folder):
     result = tmp_path / "big.png"
     photo = folder / "raccoon.png"
     assert spanpp("upscale", photo, "-o", result, "-m", weights, "-s", "1.5") == 0
-    assert images.size(result)[:2] == (225, 300)
+    found = images.header(result)
+    assert (found.height, found.width) == (225, 300)
 
 
 def test_scales_are_those_asked_for(tmp_path, folder):

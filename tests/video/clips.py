@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from spanpp_core import Target
+from spanpp_core import Size
 
 BT709 = 1
 LIMITED = 1
@@ -19,8 +19,7 @@ UNEVEN = [0, 512, 700, 2048, 2064, 9000, 9512, 30000, 30016, 30512, 40000]
 """Times of a variable frame rate, in ticks of 1/12800 s."""
 
 
-def twice(height: int, width: int) -> Target:
-    return Target.by_factor(height, width, 2)
+TWICE = Size(factor=2)
 
 
 def write_clip(

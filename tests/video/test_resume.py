@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clips import UNEVEN, twice, write_clip
+from clips import TWICE, UNEVEN, write_clip
 from front_door import spanpp
 
 from spanpp_core import SpanPPDescriptor
@@ -26,7 +26,7 @@ def run_to_the_end(model: SpanPPDescriptor, source: Path, result: Path, **option
         model,
         source,
         result,
-        twice,
+        TWICE,
         segment=3,
         on_progress=lambda count, _: done.append(count),
         **options,
@@ -47,10 +47,10 @@ def stop_at(frame: int):
 def test_resumed_is_equal_to_uninterrupted(tmp_path, model, frame, suffix):
     source = write_clip(tmp_path / "in.mp4", times=UNEVEN)
     whole, resumed = tmp_path / f"whole{suffix}", tmp_path / f"resumed{suffix}"
-    upscale_video(model, source, whole, twice, segment=3)
+    upscale_video(model, source, whole, TWICE, segment=3)
     with pytest.raises(Killed):
         upscale_video(
-            model, source, resumed, twice, segment=3, on_progress=stop_at(frame)
+            model, source, resumed, TWICE, segment=3, on_progress=stop_at(frame)
         )
     assert not resumed.exists()
     done = run_to_the_end(model, source, resumed)
@@ -94,13 +94,13 @@ app.run(["upscale", {str(source)!r}, "-o", {str(result)!r}, "-m", {str(weights)!
 
 
 @pytest.mark.parametrize(
-    "change", [{"crf": 30}, {"codec": "ffv1"}, {"tile": 16}, {"method": "native"}]
+    "change", [{"crf": 30}, {"codec": "ffv1"}, {"tile": 16}, {"fractional": "native"}]
 )
 def test_other_settings_begin_anew(tmp_path, model, change):
     source = write_clip(tmp_path / "in.mp4")
     result = tmp_path / "out.mp4"
     with pytest.raises(Killed):
-        upscale_video(model, source, result, twice, segment=3, on_progress=stop_at(7))
+        upscale_video(model, source, result, TWICE, segment=3, on_progress=stop_at(7))
     done = run_to_the_end(model, source, result, **change)
     assert done[0] == 1
 
@@ -111,7 +111,7 @@ def test_another_source_or_model_begins_anew(tmp_path, make):
     for then in ("source", "model"):
         with pytest.raises(Killed):
             upscale_video(
-                model, source, result, twice, segment=3, on_progress=stop_at(7)
+                model, source, result, TWICE, segment=3, on_progress=stop_at(7)
             )
         if then == "source":
             write_clip(source, times=UNEVEN)
@@ -128,5 +128,5 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, model):
     theirs.parent.mkdir()
     theirs.write_text("dear")
     with pytest.raises(VideoError, match="in the way and not ours"):
-        upscale_video(model, source, tmp_path / "out.mp4", twice)
+        upscale_video(model, source, tmp_path / "out.mp4", TWICE)
     assert theirs.read_text() == "dear"

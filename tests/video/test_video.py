@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,23 +13,23 @@ import pytest
 from clips import (
     BT709,
     LIMITED,
+    TWICE,
     UNEVEN,
     Contents,
     contents,
-    twice,
     write_clip,
     write_sound,
 )
 from front_door import spanpp
 
-from spanpp_core import SpanPPDescriptor, Target, upscale_to
+from spanpp_core import Size, SpanPPDescriptor, optional, upscale
 from spanpp_core.video import CODECS, upscale_video
 from spanpp_core.video.source import decoded, pixels, probe
 
 
 def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
     result = source.with_name(f"out{options.pop('suffix', '.mp4')}")
-    upscale_video(model, source, result, options.pop("sized", twice), **options)
+    upscale_video(model, source, result, options.pop("size", TWICE), **options)
     assert {path.name for path in source.parent.iterdir()} == {source.name, result.name}
     return contents(result)
 
@@ -55,13 +54,13 @@ def test_frames_are_those_of_the_network(tmp_path, model):
     """Through a lossless codec, so that only rounding is between them."""
     source = write_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format="yuv444p")
     clip = probe(source)
-    upscale_video(model, source, tmp_path / "out.mkv", twice, codec="ffv1")
+    upscale_video(model, source, tmp_path / "out.mkv", TWICE, codec="ffv1")
     made = probe(tmp_path / "out.mkv")
     assert made.pixel_format == clip.pixel_format == "yuv444p"
     pairs = zip(decoded(clip), decoded(made))
     for (pts, _, frame), (out_pts, _, out_frame) in pairs:
         image = pixels(clip, frame, model.device)
-        expected = upscale_to(model, image, twice(18, 24))
+        expected = upscale(model, image, size=TWICE)
         found = pixels(made, out_frame, model.device)
         # colours that no Y'CbCr of 8 bits stands for are moved to one that does
         assert (found - expected).abs().quantile(0.99) < 0.01
@@ -90,13 +89,13 @@ def test_other_pixel_formats_keep_their_colours(
 ):
     source = write_clip(tmp_path / "in.mkv", codec=codec, pixel_format=pixel_format)
     result = tmp_path / "out.mkv"
-    upscale_video(model, source, result, lambda h, w: Target(h, w, 1.0), crf=1)
+    upscale_video(model, source, result, Size(factor=1), crf=1)
     clip, made = probe(source), probe(result)
     assert contents(result).video["format"].replace("yuvj", "yuv") == expected
     assert made.encoding.full_range == (codec == "mjpeg")
     (_, _, first), (_, _, out_first) = next(decoded(clip)), next(decoded(made))
     image = pixels(clip, first, model.device)
-    wanted = upscale_to(model, image, Target(18, 24, 1.0)).mean((0, 2, 3))
+    wanted = upscale(model, image, size=Size(factor=1)).mean((0, 2, 3))
     found = pixels(made, out_first, model.device).mean((0, 2, 3))
     assert (found - wanted).abs().max() < 0.02
 
@@ -116,7 +115,7 @@ def test_odd_sizes_lose_their_last_row_and_column(tmp_path, model):
     source = write_clip(
         tmp_path / "in.mkv", size=(17, 23), codec="ffv1", pixel_format="yuv444p"
     )
-    options = {"suffix": ".mkv", "sized": lambda h, w: Target.by_factor(h, w, 3)}
+    options = {"suffix": ".mkv", "size": Size(factor=3)}
     whole = upscaled(model, source, codec="ffv1", **options)
     assert whole.video["size"] == (51, 69)
     (tmp_path / "out.mkv").unlink()
@@ -130,7 +129,7 @@ def test_subtitles_are_copied_or_named(tmp_path, model):
     text = contents(source).packets["subtitle"]
     assert text
     assert upscaled(model, source, suffix=".mkv").packets["subtitle"] == text
-    made = upscale_video(model, source, tmp_path / "out.mp4", twice)
+    made = upscale_video(model, source, tmp_path / "out.mp4", TWICE)
     assert made.left_out == ("subtitle stream 2",)
 
 
@@ -184,7 +183,7 @@ def test_the_command(tmp_path, weights, capsys):
     assert (out / "one.mp4").stat().st_mtime_ns == before
     assert spanpp(*arguments, "--overwrite", "--codec", "prores_ks") == 1
     said = capsys.readouterr().err
-    assert "spanpp: .mp4 can not hold prores_ks" in said
+    assert "spanpp: .mp4 cannot hold prores_ks" in said
     assert "two.mkv 36x27, 10 frames, prores_ks" in said
 
 
@@ -208,11 +207,11 @@ def cut_off(path: Path, keep: float) -> Path:
         ("in.mkv", ["--scale", "9"], "--scale 9"),
         ("in.mkv", ["-o", "out.png"], "can write .mp4, .m4v"),
         ("in.mkv", ["-o", "in.mkv", "--overwrite"], "would replace itself"),
-        ("in.mkv", ["-o", "out.webm"], "can not hold the aac sound"),
+        ("in.mkv", ["-o", "out.webm"], "cannot hold the aac sound"),
         (
             "in.mkv",
             ["-o", "out.webm", "--codec", "prores_ks"],
-            "can not hold prores_ks",
+            "cannot hold prores_ks",
         ),
         ("in.mkv", ["--width", "1"], "at least 2x2 pixels"),
     ],
@@ -238,14 +237,8 @@ def test_errors_are_one_line(
 
 def test_without_its_extra_it_names_it(tmp_path, weights, monkeypatch, capsys):
     source = write_clip(tmp_path / "in.mp4")
-    find = importlib.import_module
-
-    def missing(name: str, package: str | None = None):
-        if name == "av":
-            raise ImportError(name)
-        return find(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr(optional, "missing", list)
     assert spanpp("upscale", source, "-o", tmp_path / "out.mp4", "-m", weights) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith("run: pip install 'spanpp[video]'")
+    assert "videos needs av" in line
+    assert "run: pip install 'spanpp[video]'" in line

@@ -22,7 +22,7 @@ from chainner_backend import (
 from PIL import Image
 
 import spanpp_core
-from spanpp_core import Target
+from spanpp_core import Size
 
 pytestmark = pytest.mark.skipif(not (SOURCE and PYTHON), reason=MISSING)
 
@@ -121,7 +121,7 @@ def test_fractional_scale_by_downscaling(
     assert backend.run(graph) == {"type": "success"}
     model = spanpp_core.load(MODEL)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    y = spanpp_core.upscale_to(model, x, Target.by_factor(22, 30, 2.5))
+    y = spanpp_core.upscale(model, x, size=Size(factor=2.5))
     assert_same(written(tmp_path), 255 * y[0].permute(1, 2, 0).numpy())
 
 

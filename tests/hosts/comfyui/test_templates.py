@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 import spanpp_core
-from spanpp_core import Target
+from spanpp_core import Size
 
 from .graphs import prompt_of
 from .server import PACK, ComfyServer
@@ -72,17 +72,18 @@ def test_three_scales(comfy: ComfyServer, model: spanpp_core.SpanPPDescriptor) -
     photo = demo_photo(256)
     assert len(files) == 3
     for path, factor in zip(files, (1.5, 2.0, 3.0)):
-        target = Target.by_factor(*photo.shape[-2:], factor)
-        expected = spanpp_core.upscale_to(model, photo, target)
+        size = Size(factor=factor)
+        expected = spanpp_core.upscale(model, photo, size=size)
         assert torch.allclose(pixels(path), expected, atol=ONE_STEP, rtol=0), factor
 
 
 def test_exact_size(comfy: ComfyServer, model: spanpp_core.SpanPPDescriptor) -> None:
     _, (saved,) = run_template(comfy, "exact-size")
     photo = demo_photo(384)
-    target = Target.fit(*photo.shape[-2:], 1280, 720)
-    assert target.width == 1280 or target.height == 720
-    expected = spanpp_core.upscale_to(model, photo, target)
+    size = Size(fit=(1280, 720))
+    out = size.of(*photo.shape[-2:], 2)
+    assert out.width == 1280 or out.height == 720
+    expected = spanpp_core.upscale(model, photo, size=size)
     assert torch.allclose(pixels(saved), expected, atol=ONE_STEP, rtol=0)
 
 

@@ -204,7 +204,7 @@ def test_every_way_to_say_a_size(
 def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
     model = load(host)
     upscale(host, model, images())
-    assert host.memory_asked == [host.core.working_memory(model, 20, 24)]
+    assert host.memory_asked == [host.core.prepare(model, (20, 24)).working_memory]
     assert host.memory_asked[0] < 2**21, "a few kilopixels do not take gigabytes"
 
 

@@ -6,7 +6,6 @@ with the options of the store behind a question mark.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,12 +14,11 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
+from ..errors import StoreError, first_line
+from ..optional import require
+
 _OBJECT_STORES = ("s3", "gcs", "abfs")
 """Where a file appears when all of it has been sent, and a rename would be a copy."""
-
-
-class StoreError(ValueError):
-    """A store that can not be read or written, in one line."""
 
 
 def is_url(given: str) -> bool:
@@ -43,7 +41,7 @@ def is_folder(url: str) -> bool:
     """Whether there is a folder, or a prefix with something below it.
 
     Raises:
-        StoreError: The store can not be read.
+        StoreError: The store cannot be read.
     """
     return _info(url).type == _fs().FileType.Directory
 
@@ -52,7 +50,7 @@ def exists(url: str) -> bool:
     """Whether there is a file.
 
     Raises:
-        StoreError: The store can not be read.
+        StoreError: The store cannot be read.
     """
     return bool(_info(url).is_file)
 
@@ -61,7 +59,7 @@ def files_below(url: str) -> list[str]:
     """Returns the names of all files below a folder or prefix, sorted.
 
     Raises:
-        StoreError: The store can not be read.
+        StoreError: The store cannot be read.
     """
     store, path = _opened(url)
     with _in_one_line(url):
@@ -75,7 +73,7 @@ def fetch(url: str, path: Path) -> None:
     """Copies a file of a store to a path.
 
     Raises:
-        StoreError: It can not be read.
+        StoreError: It cannot be read.
     """
     if not exists(url):
         raise StoreError(f"{url}: no such file")
@@ -89,7 +87,7 @@ def put(path: Path, url: str) -> None:
     """Copies a file to a store, where it appears whole or not at all.
 
     Raises:
-        StoreError: It can not be written.
+        StoreError: It cannot be written.
     """
     store, target = _opened(url)
     local = _fs().LocalFileSystem()
@@ -113,8 +111,7 @@ def _in_one_line(url: str) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StoreError(f"{url}: {reason}") from error
+        raise StoreError(f"{url}: {first_line(error)}") from error
 
 
 def _info(url: str) -> Any:
@@ -138,10 +135,4 @@ def _store(root: str, options: str) -> tuple[Any, str]:
 
 
 def _fs() -> Any:
-    try:
-        return importlib.import_module("pyarrow.fs")
-    except ImportError as error:
-        raise StoreError(
-            "pyarrow is not installed, which object stores need; run:"
-            " pip install 'spanpp[ray]'"
-        ) from error
+    return require("Reading and writing object stores", "ray", "pyarrow.fs")

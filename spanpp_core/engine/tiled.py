@@ -1,4 +1,4 @@
-"""Running a plan: tiles in, one preallocated output, nothing blended."""
+"""One scale, tile by tile: tiles in, one preallocated output, nothing blended."""
 
 from __future__ import annotations
 
@@ -27,47 +27,26 @@ LARGE_TILE = 512
 """Edge in pixels that keeps any device busy: not worth evicting anything for more."""
 
 
-def upscale(
+def upscale_tiled(
     model: SpanPPDescriptor,
     image: Tensor,
-    tile: int | None = None,
+    tile: int,
     on_progress: Progress | None = None,
     *,
     out: Tensor | None = None,
     memory: int | None = None,
 ) -> Tensor:
-    """Upscales images by the model's bound scale, exactly and within memory.
-
-    The result is that of the untiled network to rounding, at every tile size. When
-    memory runs out the batch is halved, then the tile, and only what failed is redone.
+    """Upscales images by the scale that a model is bound to; see `upscale`.
 
     Args:
-        model: What `load` or `at_scale` returned.
-        image: (N, C, H, W) in [0, 1], floating point, on any device. C is 3, 1 (grey),
-            4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
-            grey image of its own. For a model of other than 3 input channels, C is
-            theirs and the result has 3. It is left untouched.
-        tile: Edge of the tiles in input pixels without their halo, see `Plan.tiles`; None
-            chooses it from the memory that is free.
-        on_progress: Called after each batch of tiles, see `Progress`.
+        model: At the scale, and in the dtype, to run.
+        image: (N, C, H, W).
+        tile: Edge of the tiles in input pixels without their halo, see `Plan.tiles`.
+        on_progress: Called after each batch of tiles.
         out: Where to write, (N, C, round(H*s), round(W*s)) of any strides and device.
-        memory: Bytes that the work may take beside weights, input and output, if that
-            is less than what is free; tiles that are asked for are not made smaller.
-
-    Returns:
-        ``out``, or a new tensor like it in the dtype and on the device of ``image``.
-
-    Raises:
-        ValueError: The shape or dtype of ``image`` or ``out``, or ``tile``, is wrong.
-        MemoryError: Not even a tile of a few pixels fits into memory.
-
-    Example:
-        >>> import spanpp_core, torch
-        >>> model = spanpp_core.load(spanpp_core.bundled_model())
-        >>> spanpp_core.upscale(model.at_scale(1.5), torch.rand(1, 3, 20, 30)).shape
-        torch.Size([1, 3, 30, 45])
+        memory: Bytes that the work may take beside weights, input and output.
     """
-    _check_image(model, image)
+    check_image(model, image)
     n, channels, height, width = image.shape
     plan = Plan.of(height, width, model.scale, model.model.halo)
     channels = result_channels(model, channels)
@@ -76,11 +55,7 @@ def upscale(
         out = image.new_empty(shape)
     elif out.shape != shape:
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
-    if tile is not None and tile < 1:
-        raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
     fit = _fit(model, memory)
-    if tile is None:
-        tile = _edge_of(fit, plan.halo)
     tiles = list(plan.tiles(tile))
     jobs: deque[Job] = deque()
     with torch.no_grad():
@@ -176,7 +151,8 @@ def working_memory(
     )
 
 
-def _check_image(model: SpanPPDescriptor, image: Tensor) -> None:
+def check_image(model: SpanPPDescriptor, image: Tensor) -> None:
+    """Raises ValueError if an image has not the shape or dtype that a model takes."""
     expected = model.input_channels
     allowed = (1, 2, 3, 4) if expected == 3 else (expected,)
     if image.ndim != 4 or image.shape[1] not in allowed or 0 in image.shape:

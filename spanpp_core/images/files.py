@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -14,6 +13,9 @@ from torch import Tensor
 # Loaders that are not hardened against hostile files stay off; libvips reads this once.
 os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
 import pyvips  # pyright: ignore
+
+from ..errors import ImageError, last_line
+from ..whole_file import replacing
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Endings of the files that are read, and written."""
@@ -36,8 +38,16 @@ _KEPT = ("icc-profile-data", "exif-", "xmp-data")
 """Metadata that still holds for the larger image."""
 
 
-class ImageError(ValueError):
-    """An image file that can not be read or written, in one line."""
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself, upright."""
+
+    height: int
+    width: int
+    channels: int
+    """1 or 3, and one more with alpha."""
+    bits: int
+    """8 or 16 per channel."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +62,15 @@ class Picture:
     """Where the metadata comes from."""
 
 
-def size(path: Path) -> tuple[int, int, int]:
-    """Returns (height, width, channels) from the file's header, upright.
+def header(path: Path) -> Header:
+    """Returns what the header of a file says; no pixels are read.
 
     Raises:
-        ImageError: The file can not be read.
+        ImageError: The file cannot be read.
     """
     image = _opened(path)
-    return image.height, image.width, image.bands
+    bits = 16 if image.format == "ushort" else 8
+    return Header(image.height, image.width, image.bands, bits)
 
 
 def read(path: Path) -> Picture:
@@ -86,7 +97,7 @@ def write(path: Path, picture: Picture) -> None:
     black in JPEG.
 
     Raises:
-        ImageError: The format or the size can not be written, or the disk refused.
+        ImageError: The format or the size cannot be written, or the disk refused.
     """
     check_writable(path, *picture.pixels.shape[2:])
     suffix = path.suffix.lower()
@@ -106,22 +117,18 @@ def write(path: Path, picture: Picture) -> None:
                 kept = picture.source
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
-    # of this writer alone, also where several machines write to one folder
-    partial = path.with_name(f".{uuid4().hex}.partial{path.suffix}")
     try:
-        image.write_to_file(str(partial), **_SAVE_OPTIONS[suffix])
-        partial.replace(path)
+        with replacing(path) as aside:
+            image.write_to_file(str(aside), **_SAVE_OPTIONS[suffix])
     except (pyvips.Error, OSError) as error:
         raise ImageError(f"{path}: could not be written ({_reason(error)})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
     """Makes sure that an image of this size can be written to this kind of file.
 
     Raises:
-        ImageError: It can not.
+        ImageError: It cannot.
     """
     suffix = path.suffix.lower()
     if suffix not in READABLE:
@@ -178,5 +185,4 @@ def _damaged(path: Path, error: Exception) -> ImageError:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "its name is not valid text; rename it"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return last_line(error)

@@ -1,4 +1,4 @@
-"""What ``spanpp upscale`` is to do: every input beside the file it becomes."""
+"""Every file to upscale beside the file that it becomes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..images import READABLE as IMAGES
 from ..video import READABLE as VIDEOS
 from ..video import WRITABLE
 from . import stores
-from .images import READABLE as IMAGES
 
 
 @dataclass(frozen=True)
-class Job:
+class Pair:
     """One file to read and the file to write."""
 
     source: Path
@@ -42,7 +42,7 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
 
     Raises:
         ValueError: Two inputs would write the same file, or there is nothing to do.
-        StoreError: A store can not be read.
+        StoreError: A store cannot be read.
     """
     ending = PurePosixPath(stores.name(out) if stores.is_url(out) else out).suffix
     if ending.lower() in (*IMAGES, *WRITABLE) and not _is_folder(out):

@@ -8,7 +8,7 @@ import pytest
 from front_door import spanpp
 from PIL import Image
 
-from spanpp_core.command.cluster import Ledger, Pool
+from spanpp_core.batch.cluster import Ledger, Pool
 
 
 @pytest.mark.parametrize(

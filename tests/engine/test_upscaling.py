@@ -106,8 +106,8 @@ def test_models_of_other_channels_give_three(make, in_channels):
     image = torch.rand(2, in_channels, 9, 11)
     result = spanpp_core.upscale(model, image)
     assert torch.equal(result, untiled(model, image))
-    target = spanpp_core.Target.by_factor(9, 11, 1.5)
-    assert spanpp_core.upscale_to(model, image, target).shape == (2, 3, 14, 16)
+    size = spanpp_core.Size(factor=1.5)
+    assert spanpp_core.upscale(model, image, size=size).shape == (2, 3, 14, 16)
     with pytest.raises(ValueError, match="expected"):
         spanpp_core.upscale(model, torch.rand(1, 3, 8, 8))
 

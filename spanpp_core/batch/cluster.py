@@ -1,4 +1,4 @@
-"""``spanpp upscale --ray``: the same work on the workers of a Ray cluster.
+"""The same work on the workers of a Ray cluster.
 
 Ray Data hands the files out, starts workers anew that died, and gives them their file
 again. A result appears whole or not at all, so a file that is done twice, or a run that is
@@ -20,9 +20,11 @@ from typing import Any
 from torch import Tensor
 
 from ..descriptor import load
+from ..errors import first_line, last_line
+from ..optional import require
 from . import stores
-from .jobs import Job
-from .work import (
+from .pairs import Pair
+from .upscaler import (
     FAILURES,
     Outcome,
     Settings,
@@ -169,22 +171,22 @@ class Worker:
         if not self._overwrite and _exists(result):
             return already_there(result)
         if not (stores.is_url(source) or stores.is_url(result)):
-            return self._upscaler.file(Job(Path(source), Path(result)), _unseen)
+            return self._upscaler.file(Pair(Path(source), Path(result)), _unseen)
         if source == result:
             raise ValueError(f"{source} would replace itself; choose another folder")
         with tempfile.TemporaryDirectory(prefix="spanpp-") as folder:
-            job = Job(
+            pair = Pair(
                 _with_a_path(source, Path(folder, "in")),
                 _with_a_path(result, Path(folder, "out")),
             )
             if stores.is_url(source):
-                job.source.parent.mkdir()
-                stores.fetch(source, job.source)
-            outcome = self._upscaler.file(job, _unseen)
+                pair.source.parent.mkdir()
+                stores.fetch(source, pair.source)
+            outcome = self._upscaler.file(pair, _unseen)
             if stores.is_url(result) and not outcome.failed:
-                stores.put(job.result, result)
-        line = outcome.line.replace(str(job.source), source)
-        return replace(outcome, line=line.replace(str(job.result), result))
+                stores.put(pair.result, result)
+        line = outcome.line.replace(str(pair.source), source)
+        return replace(outcome, line=line.replace(str(pair.result), result))
 
 
 def _with_a_path(given: str, folder: Path) -> Path:
@@ -210,14 +212,8 @@ def _connected(address: str) -> Generator[Any]:
     """Gives Ray with a cluster; one that was started for this is ended after it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # says nothing to anyone
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # nor what is put right
-    try:
-        ray = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ImportError as error:
-        raise ValueError(
-            f"{error.name} is not installed, which --ray needs; run:"
-            " pip install 'spanpp[ray]'"
-        ) from error
+    ray = require("A Ray cluster", "ray", "ray", "pyarrow")
+    require("A Ray cluster", "ray", "ray.data")
     if ray.is_initialized():
         yield ray
         return
@@ -229,9 +225,9 @@ def _connected(address: str) -> Generator[Any]:
             log_to_driver=False,
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        given = f"--ray {address}".rstrip()
-        raise ValueError(f"{given}: no cluster there ({reason})") from error
+        raise ValueError(
+            f"no Ray cluster at {address or 'the usual place'} ({first_line(error)})"
+        ) from error
     try:
         yield ray
     finally:
@@ -247,6 +243,4 @@ def _quiet(ray: Any) -> Generator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(error).__name__
-        raise RuntimeError(f"Ray gave up: {reason}") from error
+        raise RuntimeError(f"Ray gave up: {last_line(error)}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,11 +13,13 @@ import torch
 
 from ..backends import chosen
 from ..descriptor import SpanPPDescriptor
-from ..engine.run import Progress, auto_tile
-from ..engine.target import Method, Target, upscale_to
+from ..engine.size import Fractional, Size
+from ..engine.tiled import Progress
+from ..engine.upscaling import Upscaling, prepare
+from ..errors import VideoError
 from .encoder import Encoder, Format
-from .pyav import VideoError, pyav
-from .remux import rehearse, remux
+from .pyav import pyav
+from .remux import dry_run, remux
 from .segments import EncodedFrame, Workshop, in_decoding_order
 from .source import Clip, decoded, pixels, probe
 
@@ -46,11 +48,11 @@ def upscale_video(
     model: SpanPPDescriptor,
     source: Path,
     result: Path,
-    sized: Callable[[int, int], Target],
+    size: Size | None = None,
     *,
     codec: str | None = None,
     crf: int | None = None,
-    method: Method = "downscale",
+    fractional: Fractional = "downscale",
     tile: int | None = None,
     on_progress: Progress | None = None,
     segment: int = SEGMENT,
@@ -62,31 +64,32 @@ def upscale_video(
     goes on where it was; ``result`` is replaced if it exists.
 
     Args:
-        model: What `load` returned; the scale it is bound to does not matter.
+        model: What `load` or `at_scale` returned.
         source: The file to read.
         result: The file to write: .mp4, .m4v, .mov, .mkv or .webm.
-        sized: The size wanted, from the height and width of an upright frame in pixels.
+        size: Of the upright frames. None: by the scale the model is bound to, natively.
         codec: A name of `CODECS`; None for H.264, or VP9 in .webm.
         crf: Constant quality of the codec; None for its default.
-        method: How a fractional factor is reached, see `Method`.
+        fractional: How a fractional factor is reached, see `Fractional`.
         tile: As for `upscale`.
         on_progress: Called with the frames done and in all (an estimate where the file
             does not count them). Whatever it raises stops the run.
         segment: Frames in a segment.
 
     Raises:
-        VideoError: A file can not be read or written, or PyAV is not installed.
-        ScaleError: The target is more than 8 times the input.
+        VideoError: A file cannot be read or written.
+        MissingPackageError: PyAV is not installed.
+        ScaleError: The size is more than 8 times the input.
         MemoryError: As for `upscale`.
     """
     clip = probe(source)
-    target = sized(clip.height, clip.width)
-    view = model.at_scale(target.scale(model.scales, method))
-    form = Format.of(clip, target.height, target.width, codec, crf, result)
+    frame = (clip.height, clip.width)
+    run = prepare(model, frame, size, fractional=fractional, tile=tile)
+    form = Format.of(clip, *run.output_size, codec, crf, result)
     settings = {
         "source and model": fingerprint(model, source),
-        "target": [target.height, target.width, target.factor],
-        "run": [method, tile, segment, model.backend],
+        "size": [*run.output_size, *run.output.picture, run.scale],
+        "run": [fractional, tile, segment, model.backend],
         "codec": [form.codec, dict(form.options)],
         "av": pyav().__version__,
     }
@@ -95,41 +98,33 @@ def upscale_video(
     if kept is None:
         # free memory and what is installed may differ next time
         work = clip.frames * clip.height * clip.width
-        backend = chosen(view.model, model.backend, work)
-        kept = {"tile": tile or auto_tile(view), "backend": backend}
+        backend = chosen(run.view.model, model.backend, work)
+        kept = {"tile": run.tile, "backend": backend}
         workshop.begin(settings, kept)
     model = model.with_backend(kept["backend"])
-    run = _Run(model, clip, form, target, method, int(kept["tile"]), on_progress)
+    run = prepare(model, frame, size, fractional=fractional, tile=int(kept["tile"]))
+    frames = _Frames(run, clip, form, on_progress)
     whole = workshop.folder / f"whole{result.suffix}"
     try:
-        left_out = rehearse(whole, clip, form)
-        frames = run.segments(workshop, segment)
+        left_out = dry_run(whole, clip, form)
+        count = frames.segments(workshop, segment)
     except VideoError:
         workshop.remove()  # it would end the same way the next time
         raise
-    packets = in_decoding_order(workshop, -(-frames // segment))
+    packets = in_decoding_order(workshop, -(-count // segment))
     remux(whole, clip, form, packets)
     whole.replace(result)
     workshop.remove()
-    return Summary(
-        (clip.height, clip.width),
-        (form.height, form.width),
-        frames,
-        form.codec,
-        left_out,
-    )
+    return Summary(frame, (form.height, form.width), count, form.codec, left_out)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Frames:
     """The frames of one clip on their way through the network."""
 
-    model: SpanPPDescriptor
+    run: Upscaling
     clip: Clip
     form: Format
-    target: Target
-    method: Method
-    tile: int
     on_progress: Progress | None
 
     def segments(self, workshop: Workshop, size: int) -> int:
@@ -148,19 +143,13 @@ class _Run:
         self, frames: Iterator[tuple[int, int, Any]], before: int
     ) -> Iterator[EncodedFrame]:
         encoder = Encoder(self.form, self.clip)
-        device = self.model.device
+        device = self.run.device
         batch = 1
         if device.type != "cpu":
             batch = max(1, BATCH_PIXELS // (self.clip.height * self.clip.width))
         while several := list(islice(frames, batch)):
             images = [pixels(self.clip, frame, device) for _, _, frame in several]
-            results = upscale_to(
-                self.model,
-                torch.cat(images),
-                self.target,
-                method=self.method,
-                tile=self.tile,
-            )
+            results = self.run.run(torch.cat(images))
             for (pts, duration, _), rgb in zip(several, results):
                 yield from encoder.encode(pts, duration, rgb[None])
             before += len(several)

@@ -1,0 +1,176 @@
+"""One file to one file: what is done with each, here or by a worker of a cluster."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from .. import images
+from ..backends import Backend
+from ..descriptor import SpanPPDescriptor
+from ..engine.memory import free_memory
+from ..engine.precision import fastest_dtype
+from ..engine.size import Fractional, Size
+from ..engine.tiled import Progress
+from ..engine.upscaling import Upscaling, prepare
+from ..errors import ScaleError, SizeError, first_line
+from ..video import Summary, upscale_video
+from .pairs import Pair, is_video
+
+FAILURES = (ValueError, MemoryError, OSError, RuntimeError)
+"""What one file may raise without ending the work on the others."""
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+"""
+The dtype to run in. "auto": float32 for images of 16 bits per channel, and for those of 8
+the fastest of the device whose rounding 8 bits do not show.
+"""
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every file is upscaled with; see the options of ``spanpp upscale``."""
+
+    size: Size
+    fractional: Fractional
+    tile: int | None
+    precision: Precision
+    codec: str | None
+    crf: int | None
+    overwrite: bool
+    backend: Backend = "auto"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file, in one line."""
+
+    line: str
+    failed: bool
+
+
+class Upscaler:
+    """A model and what files are upscaled with; it is cast once per precision."""
+
+    def __init__(self, network: SpanPPDescriptor, settings: Settings) -> None:
+        self._network = network.with_backend(settings.backend)
+        self._settings = settings
+        self._cast = functools.cache(self._network.with_dtype)
+
+    def file(self, pair: Pair, on_progress: Progress) -> Outcome:
+        """Upscales an image or a video; a result that is there is left as it is."""
+        if pair.result.exists() and not self._settings.overwrite:
+            return already_there(pair.result)
+        run = self._video if is_video(pair.source) else self._image
+        try:
+            pair.check()
+            return Outcome(run(pair, on_progress), failed=False)
+        except (ScaleError, SizeError, MemoryError) as error:
+            return failure(type(error)(f"{pair.source}: {error}"))
+        except FAILURES as error:
+            return failure(error)
+
+    def _at_depth(self, bits: int) -> SpanPPDescriptor:
+        """The model in the dtype for images of so many bits per channel."""
+        precision = self._settings.precision
+        if precision != "auto":
+            return self._cast(_DTYPES[precision])
+        fastest = fastest_dtype(self._network.device)
+        return self._cast(torch.float32 if bits > 8 else fastest)
+
+    def _image(self, pair: Pair, on_progress: Progress) -> str:
+        found = images.header(pair.source)
+        run = prepare(
+            self._at_depth(found.bits),
+            (found.height, found.width),
+            self._settings.size,
+            fractional=self._settings.fractional,
+            tile=self._settings.tile,
+        )
+        _check_memory(run, found.channels)
+        images.check_writable(pair.result, *run.output_size)
+        pair.result.parent.mkdir(parents=True, exist_ok=True)
+        picture = images.read(pair.source)
+        result = run.run(picture.pixels, on_progress=on_progress)
+        images.write(pair.result, replace(picture, pixels=result))
+        return _sizes(pair, run.input_size, run.output_size)
+
+    def _video(self, pair: Pair, on_progress: Progress) -> str:
+        pair.result.parent.mkdir(parents=True, exist_ok=True)
+        made = upscale_video(
+            self._at_depth(8),
+            pair.source,
+            pair.result,
+            self._settings.size,
+            codec=self._settings.codec,
+            crf=self._settings.crf,
+            fractional=self._settings.fractional,
+            tile=self._settings.tile,
+            on_progress=on_progress,
+        )
+        return _described(pair, made)
+
+
+def already_there(result: object) -> Outcome:
+    """The outcome where a result exists."""
+    return Outcome(f"{result} exists, left as it is", failed=False)
+
+
+def failure(error: Exception) -> Outcome:
+    """The outcome where an error was raised."""
+    return Outcome(f"spanpp: {first_line(error)}", failed=True)
+
+
+def device_named(name: str | None) -> torch.device:
+    """Returns a device, or the fastest where none is named.
+
+    Raises:
+        ValueError: It cannot be used here.
+    """
+    if name is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        mps = torch.backends.mps.is_available()
+        return torch.device("mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the device {name} cannot be used here ({first_line(error)})"
+        ) from error
+    return device
+
+
+def _check_memory(run: Upscaling, channels: int) -> None:
+    """Makes sure that an image and its result fit into main memory, in float32."""
+    sizes = [run.input_size, run.output_size]
+    if not run.is_direct:
+        sizes.append(run.made_size)
+    pixels = sum(math.prod(size) for size in sizes)
+    if pixels * channels * 4 > free_memory(torch.device("cpu")):
+        height, width = run.output_size
+        raise MemoryError(
+            f"{width}x{height} pixels do not fit into memory; ask for a smaller scale"
+        )
+
+
+def _sizes(pair: Pair, before: tuple[int, int], after: tuple[int, int]) -> str:
+    (height, width), (out_height, out_width) = before, after
+    return f"{pair.source} {width}x{height} -> {pair.result} {out_width}x{out_height}"
+
+
+def _described(pair: Pair, made: Summary) -> str:
+    """The line to print for a video."""
+    line = f"{_sizes(pair, made.source_size, made.size)}, {made.frames} frames"
+    line += f", {made.codec}"
+    if made.left_out:
+        without = ", ".join(made.left_out)
+        line += f"; without {without}, which {pair.result.suffix} does not hold"
+    return line

@@ -1,0 +1,210 @@
+"""What a person asks for - a factor, a box, a width - and the output size it means."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ScaleError, SizeError
+from ..network.scale import MAX_SCALE, output_size
+
+Fractional = Literal["downscale", "native"]
+"""
+How a fractional factor is reached. "native": by the kernel of that very scale.
+"downscale": by the next trained whole scale and one antialiased bicubic downscale, which
+measures better with weights trained on whole scales only. Whole factors are native
+either way.
+"""
+
+FRACTIONAL: tuple[Fractional, ...] = ("downscale", "native")
+
+ToMultiple = Literal["crop", "fit"]
+"""
+How the sides of a result become multiples of a number. "crop": pixels at the edges are
+cut off, evenly at both ends. "fit": the picture is resized to the nearest multiples,
+which changes its shape by half a multiple at most.
+"""
+
+TO_MULTIPLE: tuple[ToMultiple, ...] = ("crop", "fit")
+
+
+@dataclass(frozen=True)
+class OutputSize:
+    """The size of a result in pixels, and the factor from the input that leads to it."""
+
+    height: int
+    width: int
+    factor: float
+    """How many times the input the picture is upscaled."""
+    picture: tuple[int, int]
+    """(height, width) of the whole picture; the result is cut from its middle."""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the picture that are the result."""
+        top, left = (
+            (whole - kept) // 2 for whole, kept in zip(self.picture, self.sides)
+        )
+        return slice(top, top + self.height), slice(left, left + self.width)
+
+    def scale(self, trained: tuple[int, ...], fractional: Fractional) -> int | float:
+        """Returns the scale to run the network at.
+
+        Args:
+            trained: The trained scales of the model, ascending.
+            fractional: How a fractional factor is reached.
+
+        Raises:
+            ScaleError: The size is more than 8 times the input.
+        """
+        if self.factor > MAX_SCALE:
+            raise ScaleError(
+                f"{self.width}x{self.height} is {self.factor:.4g} times the input; the"
+                f" largest possible scale is {MAX_SCALE}"
+            )
+        if self.factor.is_integer() or (fractional == "native" and self.factor >= 1):
+            return self.factor
+        whole = math.ceil(self.factor)
+        near = [scale for scale in trained if whole <= scale <= 2 * whole]
+        return near[0] if near else whole
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a result: at most one of these, or ``width`` and ``height`` together.
+
+    The picture keeps its shape. With none of them it is the model's own scale.
+
+    Raises:
+        SizeError: Several sizes are given, or one that is not above 0.
+
+    Example:
+        >>> Size(fit=(3840, 2160)).of(1080, 1440, model_scale=2).sides
+        (2160, 2880)
+        >>> Size(factor=1.5, multiple_of=64).of(500, 500, model_scale=2).sides
+        (704, 704)
+    """
+
+    factor: float | None = None
+    """Times the input; each side is rounded. See `parse_factor`."""
+    fit: tuple[int, int] | None = None
+    """(width, height) in pixels of a box to fill as far as the picture's shape allows."""
+    width: int | None = None
+    """Pixels. Together with ``height``: exactly that size; the overhang is cut off."""
+    height: int | None = None
+    """Pixels."""
+    longer_side: int | None = None
+    """Pixels."""
+    shorter_side: int | None = None
+    """Pixels."""
+    megapixels: float | None = None
+    """Millions of pixels, about."""
+    multiple_of: int = 1
+    """What both sides are made a multiple of."""
+    to_multiple: ToMultiple = "crop"
+    """How they are."""
+
+    def __post_init__(self) -> None:
+        """Makes sure that one size is asked for."""
+        given = {k: v for k, v in self._sizes().items() if v is not None}
+        if len(given) > 1 and set(given) != {"width", "height"}:
+            raise SizeError(
+                f"found {' and '.join(given)}; give one of them, or width and height"
+            )
+        for name, value in given.items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if not (math.isfinite(number) and number > 0):
+                    raise SizeError(
+                        f"{name} {number} is not possible; give one above 0"
+                    )
+        if self.multiple_of < 1:
+            raise SizeError(f"multiples of {self.multiple_of} are not possible")
+
+    def of(self, height: int, width: int, model_scale: float) -> OutputSize:
+        """Returns the size of the result.
+
+        Args:
+            height: Of the input in pixels.
+            width: Of the input in pixels.
+            model_scale: The scale the model is bound to.
+
+        Raises:
+            SizeError: It is smaller than the multiple that it is to be cut to.
+        """
+        factor = self._factor(height, width, model_scale)
+        if math.isclose(factor, round(factor), rel_tol=1e-9):
+            factor = round(factor)  # whole but for rounding errors
+        rows, cols = (max(1, side) for side in output_size(height, width, factor))
+        picture = kept = (rows, cols)
+        if self.width and self.height:
+            kept = (min(rows, self.height), min(cols, self.width))
+        if self.to_multiple == "crop":
+            kept = (self._cut(kept[0]), self._cut(kept[1]))
+        elif self.multiple_of > 1:
+            is_cut = kept != picture
+            kept = (self._nearest(kept[0]), self._nearest(kept[1]))
+            picture = (max(rows, kept[0]), max(cols, kept[1])) if is_cut else kept
+        return OutputSize(*kept, float(factor), picture)
+
+    def _sizes(self) -> dict[str, float | tuple[int, int] | None]:
+        return {
+            "factor": self.factor,
+            "fit": self.fit,
+            "width": self.width,
+            "height": self.height,
+            "longer side": self.longer_side,
+            "shorter side": self.shorter_side,
+            "megapixels": self.megapixels,
+        }
+
+    def _factor(self, height: int, width: int, model_scale: float) -> float:
+        if self.fit is not None:
+            return min(self.fit[0] / width, self.fit[1] / height)
+        if self.longer_side is not None:
+            return self.longer_side / max(height, width)
+        if self.shorter_side is not None:
+            return self.shorter_side / min(height, width)
+        if self.megapixels is not None:
+            return math.sqrt(self.megapixels * 1e6 / (height * width))
+        if self.width is None and self.height is None:
+            return model_scale if self.factor is None else self.factor
+        return max((self.width or 0) / width, (self.height or 0) / height)
+
+    def _cut(self, side: int) -> int:
+        if side < self.multiple_of:
+            raise SizeError(
+                f"{side} pixels cannot be cut to a multiple of {self.multiple_of}; ask"
+                " for a larger size"
+            )
+        return side // self.multiple_of * self.multiple_of
+
+    def _nearest(self, side: int) -> int:
+        return max(1, round(side / self.multiple_of)) * self.multiple_of
+
+
+def parse_factor(text: str) -> float:
+    """Returns the factor that a person typed: 2, 2.5, 2,5, x1.3333 or 8/3.
+
+    Raises:
+        ScaleError: It is not a number above 0.
+
+    Example:
+        >>> parse_factor("8/3"), parse_factor("x1.5")
+        (2.6666666666666665, 1.5)
+    """
+    number = re.sub(r"(?<=\d),(?=\d)", ".", text.lower().replace(" ", ""))
+    found = re.fullmatch(r"x?([\d.]{1,20})(?:/([\d.]{1,20}))?x?", number)
+    try:
+        factor = float(found[1]) / float(found[2] or 1) if found else 0.0
+    except (ValueError, ZeroDivisionError):
+        factor = 0.0
+    if factor <= 0:
+        raise ScaleError(f"{text!r} is not a factor; give a number such as 2.5 or 8/3")
+    return factor

@@ -1,0 +1,250 @@
+"""A run: a model, the size of the input and the size wanted, prepared and carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..descriptor import SpanPPDescriptor
+from ..network.scale import output_size
+from ..resize import resize
+from .size import Fractional, OutputSize, Size
+from .tiled import (
+    LARGE_TILE,
+    Progress,
+    auto_tile,
+    check_image,
+    result_channels,
+    upscale_tiled,
+    working_memory,
+)
+
+
+@dataclass(frozen=True)
+class Upscaling:
+    """What is decided before a run; made by `prepare`."""
+
+    view: SpanPPDescriptor
+    """The model at the scale that the network runs at."""
+    input_size: tuple[int, int]
+    """(height, width) in pixels of the images."""
+    output: OutputSize
+    """What comes out."""
+    wanted_tile: int | None
+    """The edge of the tiles asked for, in input pixels."""
+    memory: int | None
+    """Bytes that the work may take, if that is less than what is free."""
+    dtype: torch.dtype
+    """What the network runs in."""
+    device: torch.device
+    """Where it will run."""
+
+    @property
+    def scale(self) -> int | float:
+        """The scale that the network runs at."""
+        return self.view.scale
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the result."""
+        return self.output.sides
+
+    @property
+    def made_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of what the network makes."""
+        return output_size(*self.input_size, self.scale)
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether that is another size than the picture wanted, and resized to it."""
+        return self.made_size != self.output.picture
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the network writes the result itself: nothing is resized or cut."""
+        return self.made_size == self.output_size
+
+    @property
+    def working_memory(self) -> int:
+        """The bytes a tile takes at work, beside weights, input and output: estimated."""
+        return working_memory(
+            self.view,
+            *self.input_size,
+            tile=self.wanted_tile or LARGE_TILE,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    @cached_property
+    def tile(self) -> int:
+        """The edge of the tiles in input pixels: as asked, or what fits into memory.
+
+        Ask when the model is where it will run.
+        """
+        edge = self.wanted_tile
+        if edge is None:
+            edge = auto_tile(self._network, self.memory)
+        return min(edge, max(self.input_size))
+
+    def run(
+        self,
+        image: Tensor,
+        *,
+        out: Tensor | None = None,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """Upscales images of the size that this was prepared for.
+
+        Args:
+            image: (N, C, H, W) in [0, 1], see `upscale`.
+            out: Where to write, (N, C, *output_size), of any strides and device.
+            on_progress: Called after each batch of tiles, over all images.
+
+        Returns:
+            ``out``, or a new tensor like it in the dtype and on the device of ``image``.
+
+        Raises:
+            ValueError: The shape or dtype of ``image`` or ``out`` is wrong.
+            MemoryError: Not even a tile of a few pixels fits into memory.
+        """
+        if image.shape[2:] != self.input_size:
+            raise ValueError(
+                f"image has the shape {tuple(image.shape)}; this run is prepared for"
+                f" {self.input_size[0]} rows and {self.input_size[1]} columns"
+            )
+        model, tile = self._network, self.tile
+        if self.is_direct:
+            return upscale_tiled(
+                model, image, tile, on_progress, out=out, memory=self.memory
+            )
+        if out is None:
+            channels = result_channels(model, image.shape[1])
+            out = image.new_empty(len(image), channels, *self.output_size)
+        rows, cols = self.output.window
+        for i in range(len(image)):  # one at a time: the larger image is not asked for
+            report = on_progress and _part(on_progress, i, len(image))
+            larger = upscale_tiled(
+                model, image[i : i + 1], tile, report, memory=self.memory
+            )
+            if self.is_resized:
+                larger = resize(larger, self.output.picture)
+            out[i].copy_(larger[0, :, rows, cols])
+        return out
+
+    @cached_property
+    def _network(self) -> SpanPPDescriptor:
+        return self.view.with_dtype(self.dtype)
+
+
+def prepare(
+    model: SpanPPDescriptor,
+    input_size: tuple[int, int],
+    size: Size | None = None,
+    *,
+    fractional: Fractional = "downscale",
+    tile: int | None = None,
+    memory: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Upscaling:
+    """Decides how images of one size are upscaled: the scale, the tiles, the memory.
+
+    Args:
+        model: What `load` or `at_scale` returned.
+        input_size: (height, width) in pixels.
+        size: What is wanted. None: the scale the model is bound to, natively.
+        fractional: How a fractional factor is reached.
+        tile: Edge of the tiles in input pixels without their halo; None chooses it from
+            the memory that is free. The result is the same at every size.
+        memory: Bytes that the work may take beside weights, input and output, if that
+            is less than what is free; tiles that are asked for are not made smaller.
+        dtype: What to run in; None for that of ``model``, which is never cast itself.
+        device: Where ``model`` will be when it runs; None for where it is.
+
+    Raises:
+        ScaleError: The size is more than 8 times the input.
+        SizeError: The size cannot be cut to the multiple that is asked for.
+        ValueError: ``tile`` is not a number of pixels.
+
+    Example:
+        >>> import spanpp_core
+        >>> model = spanpp_core.load(spanpp_core.bundled_model())
+        >>> run = prepare(model, (1080, 1440), Size(fit=(3840, 2160)))
+        >>> run.scale, run.output_size
+        (2, (2160, 2880))
+    """
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
+    output = (size or Size()).of(*input_size, model.scale)
+    scale = output.scale(model.scales, "native" if size is None else fractional)
+    return Upscaling(
+        model.at_scale(scale),
+        input_size,
+        output,
+        tile,
+        memory,
+        dtype or model.dtype,
+        device or model.device,
+    )
+
+
+def upscale(
+    model: SpanPPDescriptor,
+    image: Tensor,
+    tile: int | None = None,
+    on_progress: Progress | None = None,
+    *,
+    size: Size | None = None,
+    fractional: Fractional = "downscale",
+    out: Tensor | None = None,
+    memory: int | None = None,
+) -> Tensor:
+    """Upscales images, exactly and within memory.
+
+    The result is that of the untiled network to rounding, at every tile size. When
+    memory runs out the batch is halved, then the tile, and only what failed is redone.
+
+    Args:
+        model: What `load` or `at_scale` returned.
+        image: (N, C, H, W) in [0, 1], floating point, on any device. C is 3, 1 (grey),
+            4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
+            grey image of its own. For a model of other than 3 input channels, C is
+            theirs and the result has 3. It is left untouched.
+        tile: As for `prepare`.
+        on_progress: Called after each batch of tiles, see `Progress`.
+        size: What is wanted. None: the scale the model is bound to, natively.
+        fractional: How a fractional factor is reached, see `Fractional`.
+        out: Where to write, (N, C, height, width) of any strides and device.
+        memory: As for `prepare`.
+
+    Returns:
+        ``out``, or a new tensor like it in the dtype and on the device of ``image``.
+
+    Raises:
+        ScaleError: The size is more than 8 times the input.
+        ValueError: The shape or dtype of ``image`` or ``out``, or ``tile``, is wrong.
+        MemoryError: Not even a tile of a few pixels fits into memory.
+
+    Example:
+        >>> import spanpp_core, torch
+        >>> model = spanpp_core.load(spanpp_core.bundled_model())
+        >>> image = torch.rand(1, 3, 20, 30)
+        >>> spanpp_core.upscale(model.at_scale(1.5), image).shape
+        torch.Size([1, 3, 30, 45])
+        >>> spanpp_core.upscale(model, image, size=spanpp_core.Size(fit=(100, 100))).shape
+        torch.Size([1, 3, 67, 100])
+    """
+    check_image(model, image)
+    height, width = image.shape[2:]
+    run = prepare(
+        model, (height, width), size, fractional=fractional, tile=tile, memory=memory
+    )
+    return run.run(image, out=out, on_progress=on_progress)
+
+
+def _part(on_progress: Progress, index: int, count: int) -> Progress:
+    """Progress within one of several images as progress over all of them."""
+    return lambda done, total: on_progress(index * total + done, count * total)
