@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 
 import spanpp_core
-from spanpp_core import BACKENDS, auto_tile, working_memory
+from spanpp_core import BACKENDS
+from spanpp_core.engine.tiled import auto_tile, working_memory
 
 WHOLE = ["--tile", "1000"]
 CASES = (

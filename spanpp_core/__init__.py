@@ -1,10 +1,21 @@
 """SpanPP: super-resolution at any scale, picked at run time.
 
-Data flows one way: checkpoint -> network -> descriptor -> engine -> node or command.
+`load` a model, `upscale` with it::
+
+    import spanpp_core as spanpp
+
+    model = spanpp.load(spanpp.bundled_model())
+    y = spanpp.upscale(model, image, size=spanpp.Size(factor=2.5))
+
+Data flows one way: `checkpoint` -> `network` -> `backends` -> `descriptor` -> `engine` ->
+`video`, `batch` -> node or command. Beside the way stand `export` and `training`, which
+begin at a checkpoint, `received` (models that a program hands over) and `diagnosis`. On the
+ground lie `errors`, `optional`, `whole_file`, `resize`, `metrics` and `images`.
 """
 
+from . import errors, export, video
 from .backends import BACKENDS, Backend
-from .checkpoint import Checkpoint, parse, write_slim
+from .checkpoint import Checkpoint, parse, read, write_slim
 from .descriptor import (
     SpanPPArch,
     SpanPPDescriptor,
@@ -25,7 +36,9 @@ from .engine.size import (
 )
 from .engine.upscaling import Upscaling, prepare, upscale
 from .errors import (
+    BatchError,
     CheckpointError,
+    DeviceError,
     ExportError,
     ImageError,
     MissingPackageError,
@@ -38,13 +51,17 @@ from .errors import (
 )
 from .received import as_spanpp, file_weights
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BACKENDS",
     "FRACTIONAL",
     "TO_MULTIPLE",
     "Backend",
+    "BatchError",
     "Checkpoint",
     "CheckpointError",
+    "DeviceError",
     "ExportError",
     "Fractional",
     "ImageError",
@@ -60,9 +77,12 @@ __all__ = [
     "TrainingError",
     "Upscaling",
     "VideoError",
+    "__version__",
     "as_spanpp",
     "bundled_model",
     "bundled_photo",
+    "errors",
+    "export",
     "fastest_dtype",
     "file_weights",
     "install",
@@ -70,7 +90,9 @@ __all__ = [
     "parse",
     "parse_factor",
     "prepare",
+    "read",
     "split_view",
     "upscale",
+    "video",
     "write_slim",
 ]

@@ -9,6 +9,8 @@
     ├── ImageError           an image file that cannot be read or written
     ├── VideoError           a video that cannot be read or written
     ├── StoreError           an object store that cannot be read or written
+    ├── BatchError           files, or a cluster, with which a batch cannot be done
+    ├── DeviceError          a device that cannot be used here
     ├── ExportError          a file for another program that cannot be made
     ├── TrainingError        a training that cannot start or go on
     └── MissingPackageError  an optional package that is not installed
@@ -56,6 +58,18 @@ class VideoError(SpanPPError):
 
 class StoreError(SpanPPError):
     """An object store that cannot be read or written."""
+
+    __module__ = "spanpp_core"
+
+
+class BatchError(SpanPPError):
+    """Files that cannot be upscaled together, or a cluster that cannot do it."""
+
+    __module__ = "spanpp_core"
+
+
+class DeviceError(SpanPPError):
+    """A device that cannot be used here."""
 
     __module__ = "spanpp_core"
 

@@ -65,7 +65,7 @@ def ssim_y(image: Tensor, original: Tensor, border: int = 0) -> float:
 def _check_shapes(image: Tensor, original: Tensor) -> None:
     if image.shape != original.shape:
         raise ValueError(
-            f"images of {tuple(image.shape)} and {tuple(original.shape)} can not be"
+            f"images of {tuple(image.shape)} and {tuple(original.shape)} cannot be"
             " compared; expected equal shapes"
         )
 

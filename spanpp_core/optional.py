@@ -12,7 +12,7 @@ from .errors import MissingPackageError
 
 def missing(modules: Iterable[str]) -> list[str]:
     """Returns those of some import names that are not installed."""
-    return [name for name in modules if find_spec(name) is None]
+    return [name for name in modules if not _is_installed(name)]
 
 
 def require(purpose: str, extra: str, module: str, *others: str) -> ModuleType:
@@ -44,3 +44,10 @@ def require(purpose: str, extra: str, module: str, *others: str) -> ModuleType:
         raise MissingPackageError(
             f"{purpose} needs {module}, which cannot be imported here ({error})"
         ) from error
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # imported, by something that gave it no specification
+        return True

@@ -1,4 +1,4 @@
-"""What a checkpoint that can not be used must end in."""
+"""What a checkpoint that cannot be used must end in."""
 
 from __future__ import annotations
 

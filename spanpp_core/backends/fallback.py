@@ -7,6 +7,8 @@ import logging
 
 import torch
 
+from ..errors import first_line
+
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -37,7 +39,7 @@ def log_fallback(backend: str, error: Exception) -> str:
 
     The same reason is logged only once: hosts run a model many times.
     """
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    reason = first_line(error)
     _log_once(backend, reason)
     return reason
 

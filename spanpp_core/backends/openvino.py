@@ -34,7 +34,7 @@ class OpenVINORunner:
     """A network as OpenVINO has it; a graph is compiled for each whole scale in 0.1 s.
 
     Raises:
-        Exception: OpenVINO is not installed, or can not compile it here.
+        Exception: OpenVINO is not installed, or cannot compile it here.
     """
 
     def __init__(self, network: SpanPP) -> None:

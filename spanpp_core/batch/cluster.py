@@ -20,10 +20,10 @@ from typing import Any
 from torch import Tensor
 
 from ..descriptor import load
-from ..errors import first_line, last_line
+from ..errors import BatchError, first_line, last_line
 from ..optional import require
-from . import stores
 from .pairs import Pair
+from .places import Place
 from .upscaler import (
     FAILURES,
     Outcome,
@@ -56,16 +56,16 @@ class Pool:
         """Returns how many workers to start, and the cores and GPUs of each.
 
         Raises:
-            ValueError: The cluster does not have them.
+            BatchError: The cluster does not have them.
         """
         gpus = self.gpus_per_worker
         if gpus is None:
             gpus = 0.0 if self.device == "cpu" or not resources.get("GPU") else 1.0
         cores = resources.get("CPU", 0.0)
         if gpus > resources.get("GPU", 0.0) or (gpus == 0 and self.device == "cuda"):
-            raise ValueError(
+            raise BatchError(
                 f"the Ray cluster has {resources.get('GPU', 0):g} GPUs, and a worker was"
-                f" to have {gpus or 1:g}; leave out --device and --gpus-per-worker"
+                f" to have {gpus or 1:g}; name no device, and no GPUs per worker"
             )
         if self.workers is not None:
             count = self.workers
@@ -95,10 +95,14 @@ def outcomes(
         settings: As for `Upscaler`.
 
     Raises:
-        ValueError: Ray is not installed, or the cluster is not there or too small.
+        MissingPackageError: Ray is not installed.
+        BatchError: The cluster is not there or too small, or gave up.
     """
     files = [
-        {"source": _everywhere(source), "result": _everywhere(result)}
+        {
+            "source": Place(source).from_anywhere().given,
+            "result": Place(result).from_anywhere().given,
+        }
         for source, result in pairs
     ]
     with _connected(address) as ray, _quiet(ray):
@@ -160,51 +164,30 @@ class Worker:
         source, result = file["source"], file["result"]
         try:
             if self._wait(self._ledger.begin.remote(result)) >= DEATHS:
-                raise RuntimeError(f"{source}: its worker died {DEATHS} times")
-            outcome = self._upscaled(source, result)
+                raise BatchError(f"{source}: its worker died {DEATHS} times")
+            outcome = self._upscaled(Place(source), Place(result))
         except FAILURES as error:
             outcome = failure(error)
         self._ledger.end.remote(result)
         return {"line": outcome.line, "failed": outcome.failed}
 
-    def _upscaled(self, source: str, result: str) -> Outcome:
-        if not self._overwrite and _exists(result):
+    def _upscaled(self, source: Place, result: Place) -> Outcome:
+        if not self._overwrite and result.is_file():
             return already_there(result)
-        if not (stores.is_url(source) or stores.is_url(result)):
-            return self._upscaler.file(Pair(Path(source), Path(result)), _unseen)
         if source == result:
-            raise ValueError(f"{source} would replace itself; choose another folder")
+            raise BatchError(f"{source} would replace itself; choose another folder")
         with tempfile.TemporaryDirectory(prefix="spanpp-") as folder:
-            pair = Pair(
-                _with_a_path(source, Path(folder, "in")),
-                _with_a_path(result, Path(folder, "out")),
-            )
-            if stores.is_url(source):
-                pair.source.parent.mkdir()
-                stores.fetch(source, pair.source)
+            made = result.path(Path(folder, "out"))
+            pair = Pair(source.fetched(Path(folder, "in")), made)
             outcome = self._upscaler.file(pair, _unseen)
-            if stores.is_url(result) and not outcome.failed:
-                stores.put(pair.result, result)
-        line = outcome.line.replace(str(pair.source), source)
-        return replace(outcome, line=line.replace(str(pair.result), result))
-
-
-def _with_a_path(given: str, folder: Path) -> Path:
-    """Returns where a file is worked on: below ``folder`` if its place is a URL."""
-    return folder / stores.name(given) if stores.is_url(given) else Path(given)
-
-
-def _exists(given: str) -> bool:
-    return stores.exists(given) if stores.is_url(given) else Path(given).exists()
+            if not outcome.failed:
+                result.put(made)
+        line = outcome.line.replace(str(pair.source), source.given)
+        return replace(outcome, line=line.replace(str(made), result.given))
 
 
 def _unseen(_done: int, _total: int) -> None:
     """Progress within a file stays on the worker."""
-
-
-def _everywhere(given: str) -> str:
-    """Returns a place as a worker, whose current folder is another, finds it."""
-    return given if stores.is_url(given) else str(Path(given).absolute())
 
 
 @contextmanager
@@ -225,7 +208,7 @@ def _connected(address: str) -> Generator[Any]:
             log_to_driver=False,
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        raise ValueError(
+        raise BatchError(
             f"no Ray cluster at {address or 'the usual place'} ({first_line(error)})"
         ) from error
     try:
@@ -243,4 +226,4 @@ def _quiet(ray: Any) -> Generator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        raise RuntimeError(f"Ray gave up: {last_line(error)}") from error
+        raise BatchError(f"Ray gave up: {last_line(error)}") from error

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..errors import BatchError
 from ..images import READABLE as IMAGES
 from ..video import READABLE as VIDEOS
 from ..video import WRITABLE
-from . import stores
+from .places import Place
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Pair:
     result: Path
 
     def check(self) -> None:
-        """Raises ValueError if the file would replace itself."""
+        """Raises BatchError if the file would replace itself."""
         if self.result.exists() and self.result.samefile(self.source):
-            raise ValueError(
+            raise BatchError(
                 f"{self.source} would replace itself; choose another folder"
             )
 
@@ -41,75 +41,44 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
         out: A folder, or for a single file its name; likewise.
 
     Raises:
-        ValueError: Two inputs would write the same file, or there is nothing to do.
+        BatchError: Two inputs would write the same file, or there is nothing to do.
         StoreError: A store cannot be read.
     """
-    ending = PurePosixPath(stores.name(out) if stores.is_url(out) else out).suffix
-    if ending.lower() in (*IMAGES, *WRITABLE) and not _is_folder(out):
-        if len(inputs) == 1 and not _is_folder(inputs[0]):
+    to = Place(out)
+    writes_a_file = PurePosixPath(to.name).suffix.lower() in (*IMAGES, *WRITABLE)
+    if writes_a_file and not to.is_folder():
+        if len(inputs) == 1 and not Place(inputs[0]).is_folder():
             return [(inputs[0], out)]
-        raise ValueError(f"--out {out} is one file; give a folder for several files")
-    if not stores.is_url(out) and Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder, or a file's name")
+        raise BatchError(f"{out} is the name of one file; give a folder to write to")
+    if to.is_file():
+        raise BatchError(f"{out} is a file; give a folder to write to, or a new name")
     taken: dict[str, str] = {}
     for given in dict.fromkeys(inputs):
-        files = (
-            _in_store(given, out) if stores.is_url(given) else _in_folder(given, out)
-        )
-        for source, name in files:
-            result = _below(out, _result_name(name))
+        for source, name in _files(Place(given), to):
+            result = to.below(str(_result_name(name))).given
             if taken.setdefault(result, source) != source:
-                raise ValueError(
+                raise BatchError(
                     f"{source} and {taken[result]} would both be written to {result};"
                     " upscale them into two folders"
                 )
     if not taken:
-        raise ValueError(f"no images or videos in {', '.join(inputs)}")
+        raise BatchError(f"no images or videos in {', '.join(inputs)}")
     return [(source, result) for result, source in taken.items()]
 
 
-def _in_folder(given: str, out: str) -> Iterator[tuple[str, PurePosixPath]]:
-    """Yields images and videos, and their names below the folder to write to."""
-    folder = Path(given)
-    if not folder.is_dir():
-        yield str(folder), PurePosixPath(folder.name)
+def _files(given: Place, to: Place) -> Iterator[tuple[str, PurePosixPath]]:
+    """Yields a file, or the images and videos of a folder, and their names below it."""
+    if not given.is_folder():
+        yield str(given), PurePosixPath(given.name)
         return
-    written = os.path.realpath(out)  # unlike Path.resolve, it survives circular links
-    apart = written != os.path.realpath(folder)
-    for path in sorted(folder.rglob("*")):
-        name = PurePosixPath(path.relative_to(folder).as_posix())
-        inside = apart and Path(written) in Path(os.path.realpath(path)).parents
-        if _is_wanted(name) and not path.is_dir() and not inside:
-            yield str(path), name
-
-
-def _in_store(given: str, out: str) -> Iterator[tuple[str, PurePosixPath]]:
-    """Yields what `_in_folder` does, as URLs."""
-    if not _is_folder(given):
-        yield given, PurePosixPath(stores.name(given))
-        return
-    written = stores.joined(out, "") if stores.is_url(out) else ""
-    apart = written != stores.joined(given, "")
-    for name in stores.files_below(given):
-        url = stores.joined(given, name)
-        inside = apart and bool(written) and url.startswith(written)
-        if _is_wanted(PurePosixPath(name)) and not inside:
-            yield url, PurePosixPath(name)
+    for name in map(PurePosixPath, given.files(besides=to)):
+        if _is_wanted(name):
+            yield given.below(str(name)).given, name
 
 
 def _is_wanted(name: PurePosixPath) -> bool:
     hidden = any(part.startswith(".") for part in name.parts)
     return not hidden and (name.suffix.lower() in IMAGES or is_video(name))
-
-
-def _is_folder(given: str) -> bool:
-    return stores.is_folder(given) if stores.is_url(given) else Path(given).is_dir()
-
-
-def _below(out: str, name: PurePosixPath) -> str:
-    if stores.is_url(out):
-        return stores.joined(out, str(name))
-    return str(Path(out) / name)
 
 
 def _result_name(name: PurePosixPath) -> PurePosixPath:

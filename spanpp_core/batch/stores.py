@@ -21,11 +21,6 @@ _OBJECT_STORES = ("s3", "gcs", "abfs")
 """Where a file appears when all of it has been sent, and a rename would be a copy."""
 
 
-def is_url(given: str) -> bool:
-    """Whether something is a URL rather than a path."""
-    return "://" in given
-
-
 def name(url: str) -> str:
     """Returns the last part of a URL's path."""
     return PurePosixPath(unquote(urlsplit(url).path)).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,7 +18,7 @@ from ..engine.precision import fastest_dtype
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
 from ..engine.upscaling import Upscaling, prepare
-from ..errors import ScaleError, SizeError, first_line
+from ..errors import DeviceError, ScaleError, SizeError, first_line
 from ..video import Summary, upscale_video
 from .pairs import Pair, is_video
 
@@ -124,6 +125,7 @@ def already_there(result: object) -> Outcome:
 
 def failure(error: Exception) -> Outcome:
     """The outcome where an error was raised."""
+    logging.getLogger("spanpp").debug("where it arose:", exc_info=error)
     return Outcome(f"spanpp: {first_line(error)}", failed=True)
 
 
@@ -131,7 +133,7 @@ def device_named(name: str | None) -> torch.device:
     """Returns a device, or the fastest where none is named.
 
     Raises:
-        ValueError: It cannot be used here.
+        DeviceError: It cannot be used here.
     """
     if name is None:
         if torch.cuda.is_available():
@@ -142,7 +144,7 @@ def device_named(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise DeviceError(
             f"the device {name} cannot be used here ({first_line(error)})"
         ) from error
     return device

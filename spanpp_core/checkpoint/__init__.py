@@ -3,7 +3,7 @@
 The canonical state dict is the one `SpanPP` has: fused convolutions, the kernel
 generator and ``MetaIGConv``, all floats in float32. Whatever a file looks like on the
 outside (wrappers, prefixes, training branches, half precision), `parse` brings it here
-or says in one line why it can not. `find` knows names, `canonical` knows tensors,
+or says in one line why it cannot. `find` knows names, `canonical` knows tensors,
 `files` knows bytes.
 """
 

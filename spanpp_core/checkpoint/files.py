@@ -19,7 +19,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save  # pyright: ignore
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, first_line
+from ..whole_file import write_whole
 from .canonical import Checkpoint, parse
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -37,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             by PyTorch's weights-only unpickler; nothing in the file is executed.
 
     Raises:
-        CheckpointError: The file can not be read, or is not a whole SpanPP checkpoint.
+        CheckpointError: The file cannot be read, or is not a whole SpanPP checkpoint.
     """
     path = Path(path)
     try:
@@ -76,7 +77,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise
     except SafetensorError as error:
         raise CheckpointError(
-            f"damaged or not a safetensors file ({_first_line(error)}); expected a whole"
+            f"damaged or not a safetensors file ({first_line(error)}); expected a whole"
             " SpanPP checkpoint, get the file again"
         ) from error
     except Exception as error:
@@ -125,16 +126,6 @@ def write_slim(
     write_whole(path, save(tensors, metadata))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all, over one that may be there."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _harmless_allowed() -> contextlib.AbstractContextManager[object]:
     """Lets the unpickler make the plain values that trainers store (PyTorch 2.5 on)."""
     allow = getattr(torch.serialization, "safe_globals", None)
@@ -155,8 +146,4 @@ def _pickle_failure(error: Exception) -> str:
         )
     if "TorchScript" in str(error):
         return "found a TorchScript program; expected a state dict"
-    return f"damaged or not a PyTorch file ({_first_line(error)}); get the file again"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return f"damaged or not a PyTorch file ({first_line(error)}); get the file again"

@@ -1,25 +1,24 @@
-"""The command ``spanpp``: one file a sub-command, over the core."""
+"""The command ``spanpp``: one file per sub-command, and no more than talks to a person.
+
+`app` puts the sub-commands together: `upscale`, `demo`, `info`, `convert`, `export`, `train`,
+`doctor` and `chainner`, which builds a `chainner_wheel`.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
+
+from ..errors import MissingPackageError
+from ..optional import require
 
 
 def main() -> None:
     """Runs the command line; the entry point of the package."""
-    missing = [
-        name
-        for name in ("typer", "rich", "PIL", "pyvips")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        print(
-            f"spanpp: {', '.join(missing)} not installed, which the command needs;"
-            " run: pip install 'spanpp[cli]'",
-            file=sys.stderr,
-        )
+    try:
+        require("The command", "cli", "typer", "rich", "PIL", "pyvips")
+    except MissingPackageError as error:
+        print(f"spanpp: {error}", file=sys.stderr)
         sys.exit(2)
     app = importlib.import_module(".app", __name__)
     sys.exit(app.run(sys.argv[1:]))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from ..errors import SpanPPError, first_line
 from . import chainner
 from .convert import convert
 from .demo import demo
@@ -16,15 +20,30 @@ from .info import info
 from .train import train
 from .upscale import upscale
 
+DEBUG = "--debug"
+
 app = typer.Typer(
     name="spanpp",
     help="Super-resolution at any scale, picked at run time.",
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 for command in (upscale, demo, info, convert, export, train, doctor):
     app.command()(command)
 app.add_typer(chainner.app, name="chainner")
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show where an error arose, for a bug report.")
+    ] = False,
+) -> None:
+    """Super-resolution at any scale, picked at run time."""
+    if debug:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger("spanpp").setLevel(logging.DEBUG)
 
 
 def run(arguments: list[str]) -> int:
@@ -33,14 +52,20 @@ def run(arguments: list[str]) -> int:
     0: all done. 1: some files failed and were reported. 2: nothing could be done, for
     the reason printed, in one line.
     """
+    debug = DEBUG in arguments
+    given = [each for each in arguments if each != DEBUG] or ["--help"]
+    given = [DEBUG] * debug + _with_address(given)
     try:
-        return app(_with_address(arguments or ["--help"]), standalone_mode=False) or 0
+        return app(given, standalone_mode=False) or 0
     except TyperException as error:
         return _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", status=130)
-    except (ValueError, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
-        return _fail(str(error))
+    except (SpanPPError, MemoryError, OSError) as error:
+        return _fail(str(error) or first_line(error), debug=debug)
+    except Exception as error:  # a bug: no traceback unless it is asked for
+        line = f"{first_line(error)} ({type(error).__name__})"
+        return _fail(f"{line}; {DEBUG} shows where it arose", debug=debug)
 
 
 def _with_address(arguments: list[str]) -> list[str]:
@@ -52,6 +77,8 @@ def _with_address(arguments: list[str]) -> list[str]:
     ]
 
 
-def _fail(message: str, status: int = 2) -> int:
+def _fail(message: str, status: int = 2, *, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
     print("spanpp:", " ".join(message.split()), file=sys.stderr)
     return status

@@ -21,6 +21,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..errors import SpanPPError
 from .chainner_wheel import DISTRIBUTION, build_wheel, wheel_files
 
 REQUIRED = {
@@ -44,7 +45,7 @@ print(json.dumps({{"python": list(sys.version_info[:3]), "versions": found}}))
 """
 
 
-class ChainnerError(ValueError):
+class ChainnerError(SpanPPError):
     """Something stands in the way; the message says what, and what to do."""
 
 
@@ -172,7 +173,7 @@ def inspect(python: Path) -> Target:
     """Asks a Python for its version and for the packages that matter here.
 
     Raises:
-        ChainnerError: It is no Python, or can not be started.
+        ChainnerError: It is no Python, or cannot be started.
     """
     try:
         found = json.loads(_run(python, "-I", "-c", PROBE).stdout)
@@ -253,4 +254,4 @@ def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             [str(python), *arguments], capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise ChainnerError(f"{python} can not be started: {error.strerror}") from error
+        raise ChainnerError(f"{python} cannot be started: {error.strerror}") from error

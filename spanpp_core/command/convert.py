@@ -9,6 +9,7 @@ import torch
 import typer
 
 from .. import checkpoint
+from ..errors import CheckpointError
 
 
 def convert(
@@ -23,11 +24,11 @@ def convert(
 ) -> None:
     """Write a checkpoint as slim safetensors: branches fused, nothing else kept."""
     if out.suffix.lower() != ".safetensors":
-        raise ValueError(f"{out}: give a name that ends in .safetensors")
+        raise CheckpointError(f"{out}: give a name that ends in .safetensors")
     if not out.parent.is_dir():
-        raise ValueError(f"{out.parent}: no such folder")
+        raise CheckpointError(f"{out.parent}: no such folder")
     if out.exists() and not overwrite:
-        raise ValueError(f"{out} exists; pass --overwrite to replace it")
+        raise CheckpointError(f"{out} exists; pass --overwrite to replace it")
     found = checkpoint.read(model)
     checkpoint.write_slim(out, found, torch.float16 if half else torch.float32)
     before, after = model.stat().st_size / 2**20, out.stat().st_size / 2**20

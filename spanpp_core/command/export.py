@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .. import checkpoint
+from ..errors import ExportError
 from ..export import FORMATS, Settings
 from ..export import export as exported
 from ..export.formats import Precision
@@ -61,9 +62,9 @@ def export(
     given = [*(scales or []), *(more_scales or [])]
     if more_scales and not scales:
         words = " ".join(f"{scale:g}" for scale in more_scales)
-        raise ValueError(f"{words}: one model at a time; scales go after --scales")
+        raise ExportError(f"{words}: one model at a time; scales go after --scales")
     if given and all_trained:
-        raise ValueError("give --scales or --all-trained, not both")
+        raise ExportError("give --scales or --all-trained, not both")
     found = checkpoint.read(model)
     files = exported(
         found,
@@ -91,5 +92,5 @@ def _size(static: str | None) -> tuple[int, int] | None:
         return None
     size = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", static)
     if size is None:
-        raise ValueError(f"--static {static} is not a size; give one like 720x1280")
+        raise ExportError(f"--static {static} is not a size; give one like 720x1280")
     return int(size[1]), int(size[2])

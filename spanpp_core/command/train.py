@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -27,9 +26,10 @@ from torch import Tensor
 
 from .. import images
 from ..batch.upscaler import device_named
-from ..errors import ImageError
+from ..errors import ImageError, TrainingError
 from ..network.hyperparameters import Hyperparameters
 from ..network.scale import MAX_SCALE, MIN_SCALE
+from ..optional import require
 
 MAX_SCALES = 8
 """Scales in one network: what ``MetaIGConv`` and public trainers allow."""
@@ -111,7 +111,7 @@ def train(
     the averaged weights (spanpp.safetensors), the state to go on from (state.ckpt) and
     TensorBoard's log. The same command on the same folder goes on where it was.
     """
-    _check_installed()
+    require("Training", "train", "lightning_fabric", "tensorboard")
     from lightning_fabric import Fabric  # noqa: PLC0415  (an optional extra)
 
     from ..training import loop, start  # noqa: PLC0415
@@ -188,23 +188,10 @@ def train(
         print(out / loop.WEIGHTS)
 
 
-def _check_installed() -> None:
-    missing = [
-        name
-        for name in ("lightning_fabric", "tensorboard")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} not installed, which training needs; run:"
-            " pip install 'spanpp[cli,train]'"
-        )
-
-
 def _checked(scales: Sequence[int]) -> tuple[int, ...]:
     good = all(MIN_SCALE <= scale <= MAX_SCALE for scale in scales)
     if not good or len(set(scales)) != len(scales):
-        raise ValueError(
+        raise TrainingError(
             f"--scales {' '.join(map(str, scales))}: give whole numbers from {MIN_SCALE}"
             f" to {MAX_SCALE}, each once"
         )
@@ -218,12 +205,12 @@ def _photos(folder: Path, out: Path, smallest: int) -> Any:
     files = _in(folder)
     names = [(str(f.relative_to(folder)), f.stat().st_size) for f in files]
     if not files:
-        raise ValueError(f"{folder} has no images; give a folder of photos")
+        raise TrainingError(f"{folder} has no images; give a folder of photos")
     key = json.dumps([names, smallest])
     path = out / "photos.bin"
     packed = Photos.open(path, key) or Photos.pack(_pixels(files), path, smallest, key)
     if not len(packed):
-        raise ValueError(
+        raise TrainingError(
             f"{folder} has no photo whose shorter side is {smallest} px or more; give"
             " larger photos, or ask for a smaller --patch"
         )
@@ -233,18 +220,20 @@ def _photos(folder: Path, out: Path, smallest: int) -> Any:
 def _held_out(folder: Path) -> list[Tensor]:
     photos = [images.read(path).pixels for path in _in(folder)]
     if not photos or any(photo.shape[1] != 3 for photo in photos):
-        raise ValueError(f"--val {folder}: give a folder of images in colour, no alpha")
+        raise TrainingError(
+            f"--val {folder}: give a folder of images in colour, no alpha"
+        )
     return photos
 
 
 def _in(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise TrainingError(f"{folder}: no such folder")
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.READABLE)
 
 
 def _pixels(files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Yields (H, W, 3) in [0, 255]; says which files can not be read."""
+    """Yields (H, W, 3) in [0, 255]; says which files cannot be read."""
     for path in files:
         try:
             pixels = images.read(path).pixels[0]

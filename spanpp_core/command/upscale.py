@@ -20,12 +20,12 @@ from rich.progress import (
 from ..backends import Backend
 from ..batch import cluster
 from ..batch.pairs import Pair, pairs
-from ..batch.stores import is_url
+from ..batch.places import Place
 from ..batch.upscaler import Outcome, Precision, Settings, Upscaler, device_named
 from ..checkpoint import read
 from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, parse_factor
-from ..network.scale import MAX_SCALE
+from ..errors import SizeError, SpanPPError
 from ..video import CODECS
 
 
@@ -33,47 +33,71 @@ def upscale(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Images, videos and folders of them; with --ray also s3://, gs://."
+            help="Images, videos and folders of them; with --ray also s3:// and gs://."
         ),
     ],
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Folder to write to, or a file for one.")
+        str,
+        typer.Option(
+            "--out", "-o", help="Folder to write to, or the name of one file."
+        ),
     ],
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="Checkpoint; bundled if absent."),
+        typer.Option("--model", "-m", help="Checkpoint; the bundled one by default."),
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option("--scale", "-s", help="Factor up to 8, such as 2, 2.5 or 8/3."),
+        typer.Option(
+            "--scale",
+            "-s",
+            help="Factor up to 8, such as 2, 2.5 or 8/3; by default the model's.",
+        ),
     ] = None,
     fit: Annotated[
-        str | None, typer.Option(help="Largest size within WIDTHxHEIGHT pixels.")
+        str | None, typer.Option(help="The largest size within WIDTHxHEIGHT pixels.")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Width of the result, px.")
+        int | None,
+        typer.Option(
+            min=1, help="Width in pixels; with --height, the rest is cut off."
+        ),
     ] = None,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Height of the result, px.")
+    height: Annotated[int | None, typer.Option(min=1, help="Height in pixels.")] = None,
+    longer_side: Annotated[
+        int | None, typer.Option(min=1, help="Length of the longer side in pixels.")
     ] = None,
+    megapixels: Annotated[
+        float | None, typer.Option(help="Area in millions of pixels.")
+    ] = None,
+    multiple_of: Annotated[
+        int,
+        typer.Option(min=1, help="Cut both sides to a multiple of this, such as 8."),
+    ] = 1,
     fractional: Annotated[
         Fractional,
         typer.Option(
-            help="Fractional factors: downscale from the next whole scale, or native."
+            help="How a scale such as 2.5 is made: native, by a kernel for that very"
+            " scale; downscale, by the next whole scale, then resized."
         ),
     ] = "downscale",
     tile: Annotated[
         int | None,
-        typer.Option(min=16, help="Tile edge, px; from free memory if absent."),
+        typer.Option(
+            min=16,
+            help="Side of the tiles in input pixels; by default as memory allows. The"
+            " result is the same.",
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the fastest if absent.")
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, mps, ...; the fastest by default."),
     ] = None,
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Number format of the network; auto: the fastest whose rounding 8-bit"
-            " images do not show."
+            help="Number format of the network. auto: the fastest of the device whose"
+            " rounding stays within 1/255, and fp32 for 16-bit images."
         ),
     ] = "auto",
     backend: Annotated[
@@ -82,7 +106,7 @@ def upscale(
     ] = "auto",
     codec: Annotated[
         str | None,
-        typer.Option(help=f"Of videos: {', '.join(CODECS)}; fits the file if absent."),
+        typer.Option(help=f"Of videos: {', '.join(CODECS)}; by default as the file."),
     ] = None,
     crf: Annotated[
         int | None,
@@ -95,31 +119,40 @@ def upscale(
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="Spread the files over a Ray cluster; a running one or a new one here"
-            " if no address follows.",
+            help="Spread the files over a Ray cluster: the one at an address, or one"
+            " that runs here, or a new one.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="With --ray: processes; from its resources if absent."
+            min=1, help="With --ray: how many; by default as the cluster allows."
         ),
     ] = None,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(min=0, help="With --ray: 1 if absent; 0.5: two share one."),
+        typer.Option(min=0, help="With --ray: 1 by default; at 0.5 two share one."),
     ] = None,
 ) -> int:
     """Upscale images and videos.
 
-    Results keep their names and formats, alpha, bit depth and colour profile; videos
-    their sound and times. A video that was stopped goes on where it was. A file that
-    cannot be done is reported and skipped; the exit status is then 1.
+    Results keep the name and format of their source. Images keep alpha, bit depth and
+    colour profile, videos their sound and frame times. A video that was stopped is
+    resumed. A file that cannot be upscaled is reported and skipped; the exit status is
+    then 1.
     """
     if ray is None and (workers or gpus_per_worker):
-        raise ValueError("--workers and --gpus-per-worker need --ray")
+        raise SpanPPError("--workers and --gpus-per-worker need --ray")
     settings = Settings(
-        _size(scale, fit, width, height),
+        Size(
+            factor=None if scale is None else parse_factor(scale),
+            fit=None if fit is None else _box(fit),
+            width=width,
+            height=height,
+            longer_side=longer_side,
+            megapixels=megapixels,
+            multiple_of=multiple_of,
+        ),
         fractional,
         tile,
         precision,
@@ -128,8 +161,8 @@ def upscale(
         overwrite,
         backend,
     )
-    if ray is None and any(map(is_url, (*inputs, out))):
-        raise ValueError("URLs of stores are read and written with --ray only")
+    if ray is None and any(Place(each).is_url for each in (*inputs, out)):
+        raise SpanPPError("URLs of stores are read and written with --ray only")
     work = pairs(inputs, out)
     if ray is None:
         network = load(model or bundled_model(), device=device_named(device))
@@ -187,21 +220,9 @@ def _print(progress: Progress, outcome: Outcome) -> None:
     progress.console.print(outcome.line, soft_wrap=True, style=style)
 
 
-def _size(
-    scale: str | None, fit: str | None, width: int | None, height: int | None
-) -> Size:
-    """Returns the size wanted, from at most one of these options."""
-    given = [value for value in (scale, fit, width, height) if value is not None]
-    if len(given) > 1:
-        raise ValueError("give one of --scale, --fit, --width and --height, not more")
-    if scale is not None:
-        factor = parse_factor(scale)
-        if factor > MAX_SCALE:
-            raise ValueError(f"--scale {scale}: give a number above 0, up to 8")
-        return Size(factor)
-    if fit is None:
-        return Size(width=width, height=height)
+def _box(fit: str) -> tuple[int, int]:
+    """Returns (width, height) in pixels."""
     box = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", fit)
     if box is None:
-        raise ValueError(f"--fit {fit} is not a size; give one like 3840x2160")
-    return Size(fit=(int(box[1]), int(box[2])))
+        raise SizeError(f"--fit {fit} is not a size; give one like 3840x2160")
+    return int(box[1]), int(box[2])

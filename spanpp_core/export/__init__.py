@@ -4,7 +4,7 @@
 `onnx_multi`, `ncnn` and `torchscript` make the files; `verify` runs them.
 """
 
-from .errors import ExportError
+from ..errors import ExportError
 from .exporter import Exported, export
 from .formats import FORMATS, Settings
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import Checkpoint
+from ..errors import ExportError, first_line
 from ..network.model import SpanPP
 from ..network.scale import checked_scale
+from ..optional import require
 from . import verify
-from .errors import ExportError, required
 from .formats import FORMATS, FileFormat, Job, Settings
 from .graph import OLDEST_OPSET
 
@@ -89,7 +90,7 @@ def _planned(
     scales: Sequence[int | float],
     settings: Settings,
 ) -> Iterator[tuple[FileFormat, Job]]:
-    """Yields what is to be written, or says why it can not be."""
+    """Yields what is to be written, or says why it cannot be."""
     if name in ("", "..") or Path(name).name != name:
         raise ExportError(f"{name!r} is not the name of a file; leave out any folder")
     unknown = [each for each in formats if each not in FORMATS]
@@ -105,8 +106,8 @@ def _planned(
     if settings.opset != OLDEST_OPSET and not {"onnx", "onnx-multi"} & set(formats):
         raise ExportError("an opset is for ONNX formats; leave it out")
     for kind in (FORMATS[each] for each in dict.fromkeys(formats)):
-        for package in kind.packages:
-            required(package, kind.extra)
+        if kind.packages:
+            require("Exporting", kind.extra, *kind.packages)
         own = dict.fromkeys(scales) or [checkpoint.hyper.default_scale]
         for scale in own if kind.one_scale else [0]:
             job = Job(checkpoint, name, scale, settings)
@@ -125,15 +126,15 @@ def _exported(kind: FileFormat, job: Job, folder: Path, network: SpanPP) -> Expo
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         paths = tuple(Path(aside) / name for name in names)
-        # Hosts call this in inference mode, whose tensors can not be traced.
+        # Hosts call this in inference mode, whose tensors cannot be traced.
         with torch.inference_mode(False), torch.no_grad():
             kind.write(job, paths)
             try:
                 difference = kind.difference(job, paths, network)
             except Exception as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise ExportError(
-                    f"{names[-1]} was made but does not run, and was deleted: {reason}"
+                    f"{names[-1]} was made but does not run, and was deleted:"
+                    f" {first_line(error)}"
                 ) from error
         if not difference <= tolerance:
             raise ExportError(

@@ -11,10 +11,10 @@ import torch
 from typing_extensions import override
 
 from ..checkpoint import Checkpoint, read, write_slim
+from ..errors import ExportError
 from ..network.model import SpanPP
 from ..network.scale import MAX_SCALE, MIN_SCALE
 from . import ncnn, onnx, onnx_multi, torchscript, verify
-from .errors import ExportError
 from .graph import OLDEST_OPSET
 
 Precision = Literal["fp32", "fp16"]
@@ -74,13 +74,13 @@ class FileFormat(ABC):
         return self.exactness if settings.precision == "fp32" else 2e-3
 
     def check(self, job: Job) -> None:
-        """Raises `ExportError` if the file can not be made, before anything is.
+        """Raises `ExportError` if the file cannot be made, before anything is.
 
         Files of one scale are taken to do whole ones only.
         """
         if self.one_scale and not isinstance(job.scale, int):
             raise ExportError(
-                f"x{job.scale:g} is a fraction, which this format can not do; give"
+                f"x{job.scale:g} is a fraction, which this format cannot do; give"
                 " whole scales, or choose the format onnx"
             )
 

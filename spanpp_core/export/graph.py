@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checkpoint import Checkpoint
-from .errors import ExportError, required
+from ..errors import ExportError
+from ..optional import require
 
 OLDEST_OPSET = 17
 """The default: what runtimes since the middle of 2022 read."""
@@ -29,7 +30,7 @@ class Graph:
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self._onnx = required("onnx", "onnx")
+        self._onnx = require("Exporting", "onnx", "onnx")
         self.dtype = dtype
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}

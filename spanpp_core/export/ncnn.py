@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 from ..checkpoint import Checkpoint
+from ..errors import ExportError
+from ..optional import require
 from . import torchscript
-from .errors import ExportError, required
 
 _BLOBS = {"in0": "data", "out0": "output"}
 """What pnnx calls the ends of a network, and what those tools do."""
@@ -35,7 +36,7 @@ def write(
     Raises:
         ExportError: pnnx is missing, or could not translate the network.
     """
-    pnnx = required("pnnx", "ncnn")
+    pnnx = require("Exporting", "ncnn", "pnnx")
     script = param.with_name("traced.pt")
     channels = checkpoint.hyper.in_channels
     first, second = (f"[1,{channels},{h},{w}]f32" for h, w in _SIZES)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
+from ..errors import ExportError
 from ..network.scale import EXACT_PHASES, exact_grid, nearest_exact, output_size
-from .errors import ExportError
 from .frozen import one_kernel, repeats_last
 from .graph import Graph, described, features
 

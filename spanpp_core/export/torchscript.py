@@ -1,6 +1,6 @@
 """TorchScript at one whole scale.
 
-PyTorch deprecates it in favour of formats that older programs can not read; this is for
+PyTorch deprecates it in favour of formats that older programs cannot read; this is for
 those programs, and for `ncnn`, whose translator starts from it.
 """
 

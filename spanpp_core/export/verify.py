@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..checkpoint import Checkpoint
 from ..network.model import SpanPP
+from ..optional import require
 from . import torchscript
-from .errors import required
 
 Images = NDArray[np.float32]
 Run = Callable[[Images], Images]
@@ -76,7 +76,7 @@ def check_onnx(path: Path) -> None:
     Raises:
         Exception: Whatever onnx has to say against the file.
     """
-    onnx = required("onnx", "onnx")
+    onnx = require("Exporting", "onnx", "onnx")
     model = onnx.load(str(path))
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
@@ -84,7 +84,7 @@ def check_onnx(path: Path) -> None:
 
 def onnx_session(path: Path) -> Any:
     """Opens a file with ONNX Runtime, on the CPU."""
-    ort = required("onnxruntime", "onnx")
+    ort = require("Exporting", "onnx", "onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the images are tiny
     options.log_severity_level = 3  # errors; a default for an input is one to warn of
@@ -101,16 +101,16 @@ def ncnn_run(param: Path, binary: Path) -> Run:
     """Returns how to run ncnn files: on the CPU, in float32, one image at a time.
 
     Raises:
-        RuntimeError: ncnn can not load them.
+        RuntimeError: ncnn cannot load them.
     """
-    ncnn = required("ncnn", "ncnn")
+    ncnn = require("Exporting", "ncnn", "ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = False
     net.opt.use_fp16_storage = False
     net.opt.use_fp16_arithmetic = False
     if net.load_param(str(param)) or net.load_model(str(binary)):
-        raise RuntimeError("ncnn can not load the files")
+        raise RuntimeError("ncnn cannot load the files")
 
     def run(images: Images) -> Images:
         outputs: list[Images] = []

@@ -18,8 +18,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from ..checkpoint.files import write_whole
+from ..errors import TrainingError
 from ..network.branches import SpanPPBranches
+from ..whole_file import write_whole
 from .muon import Muon, split
 from .patches import Batch
 
@@ -206,7 +207,7 @@ def _restored(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any])
     before, now = json.loads(state["settings"]), json.loads(json.dumps(settings))
     other = [k for k in {**before, **now} if before.get(k) != now.get(k)]
     if other:
-        raise ValueError(
+        raise TrainingError(
             f"{path.parent} holds a run with {other[0]} = {before.get(other[0])}, and"
             f" {now.get(other[0])} was asked for; ask for the same, or give another"
             " folder"

@@ -180,7 +180,7 @@ class Mortal(cluster.Worker):
 def test_a_file_that_kills_its_worker_is_given_up(
     tmp_path, weights, two_cores, monkeypatch, capsys
 ):
-    # workers can not import this file
+    # workers cannot import this file
     two_cores.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(cluster, "Worker", Mortal)
     monkeypatch.setattr(cluster, "MOST_PARTS", 1)  # all with the deadly one

@@ -232,7 +232,7 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["upscale", "in.png", "-o", "x", "-s", "9"], "--scale 9"),
+        (["upscale", "in.png", "-o", "x", "-s", "9"], "9 times the input"),
         (["upscale", "in.png", "-o", "x", "-s", "nan"], "is not a factor"),
         (["upscale", "in.png", "-o", "x", "--fit", "0x9"], "3840x2160"),
         (["upscale", "in.png", "-o", "x", "--width", "0"], "--width"),
@@ -244,7 +244,10 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
         (["upscale", "in.png", "-o", "in.png", "--overwrite"], "replace itself"),
         (["upscale", "two.tif", "-o", "x"], "has 2 pages"),
         (["upscale", "[b].png", "-o", "x"], "[b].png: no such file"),
-        (["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"], "not more"),
+        (
+            ["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"],
+            "factor and width",
+        ),
         (["upscale", "in.png", "-o", "x", "--fit", "big"], "3840x2160"),
         (["upscale", "in.png", "-o", "x", "-m", "none.pth"], "no such file"),
         (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "the device cuda:99"),
@@ -315,3 +318,42 @@ def test_images_refuse_what_they_can_not_write(tmp_path):
     with pytest.raises(spanpp_core.ImageError, match="could not be written"):
         images.write(tmp_path / "absent" / "x.png", picture)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bug_is_one_line_and_debug_shows_where_it_arose(monkeypatch, capsys):
+    def broken(path: Path) -> None:
+        raise KeyError("weight")
+
+    monkeypatch.setattr("spanpp_core.command.info.describe", broken)
+    assert spanpp("info") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "KeyError" in line
+    assert "--debug" in line
+    assert spanpp("info", "--debug") == 2
+    assert "in broken" in capsys.readouterr().err
+
+
+def test_debug_shows_where_a_file_failed(tmp_path, weights, caplog):
+    assert spanpp("--debug", "upscale", tmp_path / "none.png", "-o", tmp_path) == 1
+    assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--scale", "8/3"], (21, 32)),
+        (["--scale", "1.3333"], (11, 16)),
+        (["--longer-side", "30"], (20, 30)),
+        (["--width", "20", "--height", "20"], (20, 20)),
+        (["--scale", "2", "--multiple-of", "8"], (16, 24)),
+        (["--megapixels", "0.0006"], (20, 30)),
+    ],
+)
+def test_sizes_people_ask_for(tmp_path, weights, options, size):
+    source = write(tmp_path / "in.png", noise(8, 12, 3, np.uint8))
+    assert (
+        spanpp("upscale", source, "-o", tmp_path / "x.png", "-m", weights, *options)
+        == 0
+    )
+    with Image.open(tmp_path / "x.png") as made:
+        assert (made.height, made.width) == size

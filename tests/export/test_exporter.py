@@ -130,7 +130,9 @@ def test_a_failed_replacement_leaves_the_old_file(small_model, tmp_path, monkeyp
 def test_a_missing_extra_is_named(small_model, tmp_path, monkeypatch, formats, extra):
     for module in ("onnx", "onnxruntime", "ncnn", "pnnx"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ExportError, match=rf"pip install 'spanpp\[{extra}\]'"):
+    with pytest.raises(
+        spanpp_core.MissingPackageError, match=rf"pip install 'spanpp\[{extra}\]'"
+    ):
         export(small_model, "m", tmp_path, formats)
 
 

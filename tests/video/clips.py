@@ -86,7 +86,7 @@ def write_sound(path: Path) -> Path:
 
 
 def _subtitles(container: Any, path: Path) -> Any:
-    """Adds a stream for lines of text; one can not be had without a file of them."""
+    """Adds a stream for lines of text; one cannot be had without a file of them."""
     lines = path.with_suffix(".srt")
     lines.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
     with av.open(str(lines)) as source:

@@ -204,7 +204,7 @@ def cut_off(path: Path, keep: float) -> Path:
         ("in.mkv", ["--codec", "h264"], "codec h264 is not one of libx264"),
         ("in.mkv", ["--codec", "ffv1", "--crf", "3"], "leave --crf out"),
         ("in.mkv", ["--codec", "libx265"], "48 pixels are too narrow for libx265"),
-        ("in.mkv", ["--scale", "9"], "--scale 9"),
+        ("in.mkv", ["--scale", "9"], "9 times the input"),
         ("in.mkv", ["-o", "out.png"], "can write .mp4, .m4v"),
         ("in.mkv", ["-o", "in.mkv", "--overwrite"], "would replace itself"),
         ("in.mkv", ["-o", "out.webm"], "cannot hold the aac sound"),

@@ -46,7 +46,7 @@ registry = Registry()
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder of installed packages with our nodes, which can not be imported there."""
+    """A folder of installed packages with our nodes, which cannot be imported there."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "spanpp_chainner").symlink_to(NODES)
     return tmp_path / "site"

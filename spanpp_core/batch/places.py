@@ -1,0 +1,82 @@
+"""Where files are: at paths of this machine or at URLs of a store, used alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import stores
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder, as a person names it. Any method may raise `StoreError`."""
+
+    given: str
+
+    def __str__(self) -> str:
+        return self.given
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is a URL rather than a path."""
+        return "://" in self.given
+
+    @property
+    def name(self) -> str:
+        """The last part of it."""
+        return stores.name(self.given) if self.is_url else Path(self.given).name
+
+    def is_file(self) -> bool:
+        """Whether there is a file."""
+        return stores.exists(self.given) if self.is_url else Path(self.given).is_file()
+
+    def is_folder(self) -> bool:
+        """Whether there is a folder, or a prefix with something below it."""
+        if self.is_url:
+            return stores.is_folder(self.given)
+        return Path(self.given).is_dir()
+
+    def below(self, name: str) -> Place:
+        """Returns the place of a file below this folder."""
+        if self.is_url:
+            return Place(stores.joined(self.given, name))
+        return Place(str(Path(self.given, name)))
+
+    def files(self, besides: Place) -> Iterator[str]:
+        """Yields the names of all files below, sorted, less those below another place."""
+        if self.is_url:
+            written, own = besides.below("").given, self.below("").given
+            for name in stores.files_below(self.given):
+                if written == own or not self.below(name).given.startswith(written):
+                    yield name
+            return
+        folder = Path(self.given)
+        written, own = (os.path.realpath(each.given) for each in (besides, self))
+        for path in sorted(folder.rglob("*")):
+            inside = Path(written) in Path(os.path.realpath(path)).parents
+            if not path.is_dir() and (written == own or not inside):
+                yield path.relative_to(folder).as_posix()
+
+    def from_anywhere(self) -> Place:
+        """Returns it as a process finds it whose current folder is another."""
+        return self if self.is_url else Place(str(Path(self.given).absolute()))
+
+    def path(self, folder: Path) -> Path:
+        """Returns the path to work at: its own, or one in ``folder`` for a URL."""
+        return folder / self.name if self.is_url else Path(self.given)
+
+    def fetched(self, folder: Path) -> Path:
+        """Returns the path to read, to which the file of a URL has been copied."""
+        path = self.path(folder)
+        if self.is_url:
+            folder.mkdir()
+            stores.fetch(self.given, path)
+        return path
+
+    def put(self, path: Path) -> None:
+        """Copies what was made at `path` to where it belongs, whole or not at all."""
+        if self.is_url:
+            stores.put(path, self.given)
