@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from statistics import median
 
-import contestants as field
 import torch
-from contestants import Run, name_of
+import upscalers as field
 from timing import flop_per_pixel, interleaved
 from torch import Tensor
+from upscalers import Run, name_of
 
 import spanpp_core
 from spanpp_core import SpanPPDescriptor

@@ -25,12 +25,12 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
-import contestants as field
 import torch
-from contestants import Run, dtypes_of, name_of
+import upscalers as field
 from frames import end_to_end
 from timing import Spread, Times, flop_per_pixel, interleaved, seconds
 from torch import Tensor
+from upscalers import Run, dtypes_of, name_of
 
 import spanpp_core
 from spanpp_core import SpanPPDescriptor

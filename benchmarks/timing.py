@@ -1,4 +1,4 @@
-"""Seconds, fairly: contestants in turn, and what each of them has to compute."""
+"""Seconds, fairly: upscalers in turn, and what each of them has to compute."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import quantiles
 
 import torch
-from contestants import Run
 from torch import Tensor
+from upscalers import Run
 
 from spanpp_core.network.model import SpanPP
 

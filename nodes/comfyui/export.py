@@ -8,14 +8,14 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import parse
-from ...spanpp_core.export import FORMATS, Settings, export
-from ...spanpp_core.export.formats import Precision
+from ...spanpp_core.export import FORMATS, ExportOptions, export
+from ...spanpp_core.export.formats import WeightPrecision
 from .management import show_text
 from .model_socket import as_spanpp
 from .output_folder import inside_output
 from .schema import node_schema, one_of
 
-PRECISIONS: dict[str, Precision] = {"float32": "fp32", "float16": "fp16"}
+PRECISIONS: dict[str, WeightPrecision] = {"float32": "fp32", "float16": "fp16"}
 
 
 class SpanPPExport(io.ComfyNode):
@@ -100,7 +100,7 @@ class SpanPPExport(io.ComfyNode):
             place.parent,
             [format],
             wanted,
-            Settings(PRECISIONS[precision], overwrite=overwrite),
+            ExportOptions(PRECISIONS[precision], overwrite=overwrite),
         )
         total = max(1, len(wanted))
         bar = comfy.utils.ProgressBar(total)

@@ -27,7 +27,7 @@ from .places import Place
 from .upscaler import (
     FAILURES,
     Outcome,
-    Settings,
+    UpscaleOptions,
     Upscaler,
     already_there,
     device_named,
@@ -82,7 +82,7 @@ def outcomes(
     pool: Pool,
     weights: Mapping[str, Tensor],
     pairs: Sequence[tuple[str, str]],
-    settings: Settings,
+    settings: UpscaleOptions,
 ) -> Iterator[Outcome]:
     """Upscales files on a cluster and yields what became of each, in any order.
 
@@ -148,7 +148,7 @@ class Worker:
     def __init__(
         self,
         weights: Mapping[str, Tensor],
-        settings: Settings,
+        settings: UpscaleOptions,
         device: str | None,
         ledger: Any,
     ) -> None:

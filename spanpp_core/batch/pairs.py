@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import BatchError
-from ..images import READABLE as IMAGES
-from ..video import READABLE as VIDEOS
-from ..video import WRITABLE
+from ..images import IMAGE_SUFFIXES
+from ..video import VIDEO_SUFFIXES, WRITABLE
 from .places import Place
 
 
@@ -30,7 +29,7 @@ class Pair:
 
 def is_video(path: PurePosixPath | Path) -> bool:
     """Whether a file is taken for a video, by its ending."""
-    return path.suffix.lower() in VIDEOS
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
@@ -45,7 +44,10 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
         StoreError: A store cannot be read.
     """
     to = Place(out)
-    writes_a_file = PurePosixPath(to.name).suffix.lower() in (*IMAGES, *WRITABLE)
+    writes_a_file = PurePosixPath(to.name).suffix.lower() in (
+        *IMAGE_SUFFIXES,
+        *WRITABLE,
+    )
     if writes_a_file and not to.is_folder():
         if len(inputs) == 1 and not Place(inputs[0]).is_folder():
             return [(inputs[0], out)]
@@ -78,7 +80,7 @@ def _files(given: Place, to: Place) -> Iterator[tuple[str, PurePosixPath]]:
 
 def _is_wanted(name: PurePosixPath) -> bool:
     hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and (name.suffix.lower() in IMAGES or is_video(name))
+    return not hidden and (name.suffix.lower() in IMAGE_SUFFIXES or is_video(name))
 
 
 def _result_name(name: PurePosixPath) -> PurePosixPath:

@@ -35,7 +35,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Settings:
+class UpscaleOptions:
     """What every file is upscaled with; see the options of ``spanpp upscale``."""
 
     size: Size
@@ -59,7 +59,7 @@ class Outcome:
 class Upscaler:
     """A model and what files are upscaled with; it is cast once per precision."""
 
-    def __init__(self, network: SpanPPDescriptor, settings: Settings) -> None:
+    def __init__(self, network: SpanPPDescriptor, settings: UpscaleOptions) -> None:
         self._network = network.with_backend(settings.backend)
         self._settings = settings
         self._cast = functools.cache(self._network.with_dtype)

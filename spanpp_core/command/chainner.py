@@ -50,7 +50,7 @@ class ChainnerError(SpanPPError):
 
 
 @dataclass(frozen=True)
-class Target:
+class PythonInstallation:
     """chaiNNer's Python."""
 
     python: Path
@@ -84,16 +84,16 @@ def install_command(
     python: Python = None, path: App = None, dry_run: DryRun = False
 ) -> None:
     """Install the SpanPP nodes into chaiNNer's Python."""
-    target = inspect(python or find_python(path))
-    check(target)
+    installation = inspect(python or find_python(path))
+    check(installation)
     size = sum(len(data) for data in wheel_files().values()) / 2**20
-    print(f"chaiNNer's Python: {target.python}")
+    print(f"chaiNNer's Python: {installation.python}")
     for name in REQUIRED:
-        print(f"  {name} {target.versions[name]} stays as it is")
+        print(f"  {name} {installation.versions[name]} stays as it is")
     if dry_run:
         print(f"would install {DISTRIBUTION} {version('spanpp')} ({size:.1f} MiB)")
         return
-    install(target)
+    install(installation)
     print(f"installed {DISTRIBUTION} {version('spanpp')} ({size:.1f} MiB)")
     print("restart chaiNNer: the nodes are under PyTorch, with SpanPP in their names")
 
@@ -101,10 +101,10 @@ def install_command(
 @app.command("status")
 def status_command(python: Python = None, path: App = None) -> None:
     """Show whether the SpanPP nodes are in chaiNNer's Python."""
-    target = inspect(python or find_python(path))
-    print(f"chaiNNer's Python: {target.python}")
+    installation = inspect(python or find_python(path))
+    print(f"chaiNNer's Python: {installation.python}")
     for name in (*REQUIRED, DISTRIBUTION):
-        print(f"  {name} {target.versions.get(name, 'not installed')}")
+        print(f"  {name} {installation.versions.get(name, 'not installed')}")
 
 
 @app.command("uninstall")
@@ -112,15 +112,15 @@ def uninstall_command(
     python: Python = None, path: App = None, dry_run: DryRun = False
 ) -> None:
     """Remove the SpanPP nodes from chaiNNer's Python."""
-    target = inspect(python or find_python(path))
-    print(f"chaiNNer's Python: {target.python}")
-    if target.installed is None:
+    installation = inspect(python or find_python(path))
+    print(f"chaiNNer's Python: {installation.python}")
+    if installation.installed is None:
         print(f"{DISTRIBUTION} is not installed; nothing to do")
     elif dry_run:
-        print(f"would remove {DISTRIBUTION} {target.installed}")
+        print(f"would remove {DISTRIBUTION} {installation.installed}")
     else:
-        uninstall(target)
-        print(f"removed {DISTRIBUTION} {target.installed}")
+        uninstall(installation)
+        print(f"removed {DISTRIBUTION} {installation.installed}")
 
 
 def find_python(app: Path | None) -> Path:
@@ -169,7 +169,7 @@ def _pythons_of(folder: Path) -> Iterator[Path]:
     yield builtin / "bin" / "python3.11"
 
 
-def inspect(python: Path) -> Target:
+def inspect(python: Path) -> PythonInstallation:
     """Asks a Python for its version and for the packages that matter here.
 
     Raises:
@@ -177,40 +177,40 @@ def inspect(python: Path) -> Target:
     """
     try:
         found = json.loads(_run(python, "-I", "-c", PROBE).stdout)
-        return Target(python, tuple(found["python"]), found["versions"])
+        return PythonInstallation(python, tuple(found["python"]), found["versions"])
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, ChainnerError):
             raise
         raise ChainnerError(f"{python} does not answer as Python does") from error
 
 
-def check(target: Target) -> None:
+def check(installation: PythonInstallation) -> None:
     """Makes sure that SpanPP can run on chaiNNer's Python.
 
     Raises:
         ChainnerError: A package is missing or too old, or SpanPP came another way.
     """
-    if target.release < (3, 10):
-        release = ".".join(map(str, target.release))
+    if installation.release < (3, 10):
+        release = ".".join(map(str, installation.release))
         raise ChainnerError(
-            f"{target.python} is Python {release}; SpanPP needs 3.10 or newer"
+            f"{installation.python} is Python {release}; SpanPP needs 3.10 or newer"
         )
     for name, least in REQUIRED.items():
-        found = target.versions.get(name)
+        found = installation.versions.get(name)
         if found is None or _numbers(found) < least:
             raise ChainnerError(
-                f"{name} {found or 'not found'} in chaiNNer's Python ({target.python});"
+                f"{name} {found or 'not found'} in chaiNNer's Python ({installation.python});"
                 f" SpanPP needs {'.'.join(map(str, least))} or newer: install or update"
                 " PyTorch in chaiNNer's dependency manager, then run this again"
             )
-    if "spanpp" in target.versions:
+    if "spanpp" in installation.versions:
         raise ChainnerError(
-            f"the command-line package spanpp is installed in {target.python}: remove it"
-            f' there first ("{target.python}" -m pip uninstall spanpp)'
+            f"the command-line package spanpp is installed in {installation.python}: remove it"
+            f' there first ("{installation.python}" -m pip uninstall spanpp)'
         )
 
 
-def install(target: Target) -> None:
+def install(installation: PythonInstallation) -> None:
     """Installs the core, the nodes and the hook; nothing else changes.
 
     Raises:
@@ -219,19 +219,19 @@ def install(target: Target) -> None:
     with tempfile.TemporaryDirectory() as folder:
         build_wheel(Path(folder))
         _pip(
-            target,
+            installation,
             *("install", "--no-deps", "--no-index", "--force-reinstall"),
             *("--find-links", folder, DISTRIBUTION),
         )
 
 
-def uninstall(target: Target) -> None:
+def uninstall(installation: PythonInstallation) -> None:
     """Removes what `install` put, and only that.
 
     Raises:
         ChainnerError: pip failed.
     """
-    _pip(target, "uninstall", "--yes", DISTRIBUTION)
+    _pip(installation, "uninstall", "--yes", DISTRIBUTION)
 
 
 def _numbers(release: str) -> tuple[int, ...]:
@@ -240,12 +240,12 @@ def _numbers(release: str) -> tuple[int, ...]:
     return tuple(map(int, found.group().split("."))) if found else ()
 
 
-def _pip(target: Target, *arguments: str) -> None:
+def _pip(installation: PythonInstallation, *arguments: str) -> None:
     options = ("--isolated", "--disable-pip-version-check", "--no-input")
-    done = _run(target.python, "-I", "-m", "pip", *options, *arguments)
+    done = _run(installation.python, "-I", "-m", "pip", *options, *arguments)
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise ChainnerError(f"pip failed in {target.python}: {' '.join(last)}")
+        raise ChainnerError(f"pip failed in {installation.python}: {' '.join(last)}")
 
 
 def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from .. import checkpoint
 from ..errors import ExportError
-from ..export import FORMATS, Settings
+from ..export import FORMATS, ExportOptions
 from ..export import export as exported
-from ..export.formats import Precision
+from ..export.formats import WeightPrecision
 from ..export.graph import OLDEST_OPSET
 
 
@@ -41,7 +41,7 @@ def export(
         bool, typer.Option("--all-trained", help="Every scale of the model's training.")
     ] = False,
     precision: Annotated[
-        Precision, typer.Option(help="Of the weights and the arithmetic.")
+        WeightPrecision, typer.Option(help="Of the weights and the arithmetic.")
     ] = "fp32",
     opset: Annotated[
         int, typer.Option(help="Version of ONNX's operators, from 17.")
@@ -72,7 +72,7 @@ def export(
         out,
         formats or ["onnx"],
         found.hyper.scales if all_trained else given,
-        Settings(precision, opset, _size(static), overwrite),
+        ExportOptions(precision, opset, _size(static), overwrite),
     )
     console = Console()
     for file in files:

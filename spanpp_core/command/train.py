@@ -229,7 +229,9 @@ def _held_out(folder: Path) -> list[Tensor]:
 def _in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder")
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.READABLE)
+    return sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES
+    )
 
 
 def _pixels(files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:

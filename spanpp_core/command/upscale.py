@@ -21,7 +21,7 @@ from ..backends import Backend
 from ..batch import cluster
 from ..batch.pairs import Pair, pairs
 from ..batch.places import Place
-from ..batch.upscaler import Outcome, Precision, Settings, Upscaler, device_named
+from ..batch.upscaler import Outcome, Precision, UpscaleOptions, Upscaler, device_named
 from ..checkpoint import read
 from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, parse_factor
@@ -143,7 +143,7 @@ def upscale(
     """
     if ray is None and (workers or gpus_per_worker):
         raise SpanPPError("--workers and --gpus-per-worker need --ray")
-    settings = Settings(
+    settings = UpscaleOptions(
         Size(
             factor=None if scale is None else parse_factor(scale),
             fit=None if fit is None else _box(fit),

@@ -6,6 +6,6 @@
 
 from ..errors import ExportError
 from .exporter import Exported, export
-from .formats import FORMATS, Settings
+from .formats import FORMATS, ExportOptions
 
-__all__ = ["FORMATS", "ExportError", "Exported", "Settings", "export"]
+__all__ = ["FORMATS", "ExportError", "ExportOptions", "Exported", "export"]

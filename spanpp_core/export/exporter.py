@@ -15,7 +15,7 @@ from ..network.model import SpanPP
 from ..network.scale import checked_scale
 from ..optional import require
 from . import verify
-from .formats import FORMATS, FileFormat, Job, Settings
+from .formats import FORMATS, ExportOptions, FileFormat, PlannedFile
 from .graph import OLDEST_OPSET
 
 
@@ -36,7 +36,7 @@ def export(
     folder: Path,
     formats: Sequence[str],
     scales: Sequence[float] = (),
-    settings: Settings | None = None,
+    options: ExportOptions | None = None,
 ) -> Iterator[Exported]:
     """Writes a model in the formats of other programs, one file after the other.
 
@@ -50,13 +50,13 @@ def export(
         formats: Names of `FORMATS`.
         scales: For the formats that do one scale a file; by default the one that the
             model starts with.
-        settings: How to write.
+        options: How to write.
 
     Returns:
         What was written, as it is written; nothing is until the first is asked for.
 
     Raises:
-        ExportError: Formats, scales and settings do not go together, a package is
+        ExportError: Formats, scales and options do not go together, a package is
             missing, or a file exists: at once. A file was found wrong: in its turn.
         ScaleError: A scale is not a number from 1 to 8.
 
@@ -69,18 +69,18 @@ def export(
         >>> file.paths[0].name, file.difference < file.tolerance
         ('c48_slim.safetensors', True)
     """
-    settings = settings or Settings()
+    options = options or ExportOptions()
     trained = checkpoint.hyper.scales
     wanted = [checked_scale(scale, trained) for scale in scales]
-    planned = list(_planned(checkpoint, name, formats, wanted, settings))
-    for kind, job in planned:
-        for file in kind.names(job):
-            if (folder / file).exists() and not settings.overwrite:
+    files = list(_planned(checkpoint, name, formats, wanted, options))
+    for kind, planned in files:
+        for file in kind.names(planned):
+            if (folder / file).exists() and not options.overwrite:
                 raise ExportError(
                     f"{folder / file} exists; allow to overwrite it, or choose another folder"
                 )
     network = verify.loaded(checkpoint)
-    return (_exported(kind, job, folder, network) for kind, job in planned)
+    return (_exported(kind, planned, folder, network) for kind, planned in files)
 
 
 def _planned(
@@ -88,8 +88,8 @@ def _planned(
     name: str,
     formats: Sequence[str],
     scales: Sequence[int | float],
-    settings: Settings,
-) -> Iterator[tuple[FileFormat, Job]]:
+    options: ExportOptions,
+) -> Iterator[tuple[FileFormat, PlannedFile]]:
     """Yields what is to be written, or says why it cannot be."""
     if name in ("", "..") or Path(name).name != name:
         raise ExportError(f"{name!r} is not the name of a file; leave out any folder")
@@ -101,36 +101,38 @@ def _planned(
         )
     if scales and not any(FORMATS[each].one_scale for each in formats):
         raise ExportError(f"{' and '.join(formats)} files do every scale; name none")
-    if settings.size is not None and "onnx" not in formats:
+    if options.size is not None and "onnx" not in formats:
         raise ExportError("a fixed size is for the format onnx; leave it out")
-    if settings.opset != OLDEST_OPSET and not {"onnx", "onnx-multi"} & set(formats):
+    if options.opset != OLDEST_OPSET and not {"onnx", "onnx-multi"} & set(formats):
         raise ExportError("an opset is for ONNX formats; leave it out")
     for kind in (FORMATS[each] for each in dict.fromkeys(formats)):
         if kind.packages:
             require("Exporting", kind.extra, *kind.packages)
         own = dict.fromkeys(scales) or [checkpoint.hyper.default_scale]
         for scale in own if kind.one_scale else [0]:
-            job = Job(checkpoint, name, scale, settings)
-            kind.check(job)
-            yield kind, job
+            planned = PlannedFile(checkpoint, name, scale, options)
+            kind.check(planned)
+            yield kind, planned
 
 
-def _exported(kind: FileFormat, job: Job, folder: Path, network: SpanPP) -> Exported:
+def _exported(
+    kind: FileFormat, planned: PlannedFile, folder: Path, network: SpanPP
+) -> Exported:
     """Writes one file aside, verifies it there, and moves it to its place.
 
     Raises:
         ExportError: The file was found wrong and is not kept.
     """
-    names = kind.names(job)
-    tolerance = kind.tolerance(job.settings)
+    names = kind.names(planned)
+    tolerance = kind.tolerance(planned.options)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         paths = tuple(Path(aside) / name for name in names)
         # Hosts call this in inference mode, whose tensors cannot be traced.
         with torch.inference_mode(False), torch.no_grad():
-            kind.write(job, paths)
+            kind.write(planned, paths)
             try:
-                difference = kind.difference(job, paths, network)
+                difference = kind.difference(planned, paths, network)
             except Exception as error:
                 raise ExportError(
                     f"{names[-1]} was made but does not run, and was deleted:"

@@ -17,14 +17,14 @@ from ..network.scale import MAX_SCALE, MIN_SCALE
 from . import ncnn, onnx, onnx_multi, torchscript, verify
 from .graph import OLDEST_OPSET
 
-Precision = Literal["fp32", "fp16"]
+WeightPrecision = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExportOptions:
     """How files are made."""
 
-    precision: Precision = "fp32"
+    precision: WeightPrecision = "fp32"
     """fp16 files hold half of the bytes; images go in and come out as float32."""
     opset: int = OLDEST_OPSET
     """The version of ONNX's operators."""
@@ -40,7 +40,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedFile:
     """One file to be made."""
 
     checkpoint: Checkpoint
@@ -48,12 +48,12 @@ class Job:
     """The model's name."""
     scale: int | float
     """The file's scale; 0 in a format that does every scale."""
-    settings: Settings
+    options: ExportOptions
 
     def stem(self, tag: str | None = None) -> str:
         """Returns the name of a file, but for its ending; by default with the scale."""
         tag = f"x{self.scale:g}" if tag is None else tag
-        half = "_fp16" if self.settings.precision == "fp16" else ""
+        half = "_fp16" if self.options.precision == "fp16" else ""
         return f"{self.name}_{tag}{half}"
 
 
@@ -69,31 +69,33 @@ class FileFormat(ABC):
     exactness = 1e-5
     """How far from the core a float32 file may be; see `verify.largest_difference`."""
 
-    def tolerance(self, settings: Settings) -> float:
+    def tolerance(self, options: ExportOptions) -> float:
         """Returns how far from the core a file may be."""
-        return self.exactness if settings.precision == "fp32" else 2e-3
+        return self.exactness if options.precision == "fp32" else 2e-3
 
-    def check(self, job: Job) -> None:
+    def check(self, planned: PlannedFile) -> None:
         """Raises `ExportError` if the file cannot be made, before anything is.
 
         Files of one scale are taken to do whole ones only.
         """
-        if self.one_scale and not isinstance(job.scale, int):
+        if self.one_scale and not isinstance(planned.scale, int):
             raise ExportError(
-                f"x{job.scale:g} is a fraction, which this format cannot do; give"
+                f"x{planned.scale:g} is a fraction, which this format cannot do; give"
                 " whole scales, or choose the format onnx"
             )
 
     @abstractmethod
-    def names(self, job: Job) -> tuple[str, ...]:
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
         """Returns the names of the files, in the order in which they are to appear."""
 
     @abstractmethod
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
         """Writes the files named by `names`, in a folder that no one else writes to."""
 
     @abstractmethod
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         """Runs the files and returns how far they are from the core at most."""
 
 
@@ -104,36 +106,38 @@ class Onnx(FileFormat):
     extra = "onnx"
 
     @override
-    def check(self, job: Job) -> None:
-        onnx.grid_of(job.scale)
+    def check(self, planned: PlannedFile) -> None:
+        onnx.grid_of(planned.scale)
 
     @override
-    def names(self, job: Job) -> tuple[str, ...]:
-        size = job.settings.size
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
+        size = planned.options.size
         fixed = "" if size is None else f"_{size[0]}x{size[1]}"
-        return (f"{job.stem()}{fixed}.onnx",)
+        return (f"{planned.stem()}{fixed}.onnx",)
 
     @override
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
         model = onnx.build(
-            job.checkpoint,
-            job.scale,
-            name=job.name,
-            dtype=job.settings.dtype,
-            opset=job.settings.opset,
-            size=job.settings.size,
+            planned.checkpoint,
+            planned.scale,
+            name=planned.name,
+            dtype=planned.options.dtype,
+            opset=planned.options.opset,
+            size=planned.options.size,
         )
         paths[0].write_bytes(model.SerializeToString())
 
     @override
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         verify.check_onnx(paths[0])
         run = verify.onnx_run(verify.onnx_session(paths[0]))
-        size = job.settings.size
+        size = planned.options.size
         return verify.largest_difference(
             run,
             network,
-            job.scale,
+            planned.scale,
             sizes=verify.SIZES if size is None else (size, size),
             batch=3 if size is None else 1,
         )
@@ -147,24 +151,26 @@ class OnnxMulti(FileFormat):
     extra = Onnx.extra
 
     @override
-    def names(self, job: Job) -> tuple[str, ...]:
-        return (job.stem("multi") + ".onnx",)
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
+        return (planned.stem("multi") + ".onnx",)
 
     @override
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
         model = onnx_multi.build(
-            job.checkpoint,
-            name=job.name,
-            dtype=job.settings.dtype,
-            opset=job.settings.opset,
+            planned.checkpoint,
+            name=planned.name,
+            dtype=planned.options.dtype,
+            opset=planned.options.opset,
         )
         paths[0].write_bytes(model.SerializeToString())
 
     @override
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         verify.check_onnx(paths[0])
         session = verify.onnx_session(paths[0])
-        default = job.checkpoint.hyper.default_scale
+        default = planned.checkpoint.hyper.default_scale
         runs = [(default, verify.onnx_run(session))]
         for scale in range(MIN_SCALE, MAX_SCALE + 1):
             runs.append((scale, verify.onnx_run(session, scale)))
@@ -182,38 +188,42 @@ class Ncnn(FileFormat):
     exactness = 1e-4
 
     @override
-    def names(self, job: Job) -> tuple[str, ...]:
-        return f"{job.stem()}.bin", f"{job.stem()}.param"
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
+        return f"{planned.stem()}.bin", f"{planned.stem()}.param"
 
     @override
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
         binary, param = paths
-        half = job.settings.precision == "fp16"
-        ncnn.write(job.checkpoint, int(job.scale), param, binary, half=half)
+        half = planned.options.precision == "fp16"
+        ncnn.write(planned.checkpoint, int(planned.scale), param, binary, half=half)
 
     @override
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         binary, param = paths
         run = verify.ncnn_run(param, binary)
-        return verify.largest_difference(run, network, int(job.scale))
+        return verify.largest_difference(run, network, int(planned.scale))
 
 
 class TorchScript(FileFormat):
     """One whole scale."""
 
     @override
-    def names(self, job: Job) -> tuple[str, ...]:
-        return (f"{job.stem()}.torchscript.pt",)
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
+        return (f"{planned.stem()}.torchscript.pt",)
 
     @override
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
-        half = job.settings.precision == "fp16"
-        torchscript.write(job.checkpoint, int(job.scale), paths[0], half=half)
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
+        half = planned.options.precision == "fp16"
+        torchscript.write(planned.checkpoint, int(planned.scale), paths[0], half=half)
 
     @override
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         run = verify.torchscript_run(paths[0])
-        return verify.largest_difference(run, network, int(job.scale), batch=3)
+        return verify.largest_difference(run, network, int(planned.scale), batch=3)
 
 
 class Safetensors(FileFormat):
@@ -222,15 +232,17 @@ class Safetensors(FileFormat):
     one_scale = False
 
     @override
-    def names(self, job: Job) -> tuple[str, ...]:
-        return (job.stem("slim") + ".safetensors",)
+    def names(self, planned: PlannedFile) -> tuple[str, ...]:
+        return (planned.stem("slim") + ".safetensors",)
 
     @override
-    def write(self, job: Job, paths: tuple[Path, ...]) -> None:
-        write_slim(paths[0], job.checkpoint, job.settings.dtype)
+    def write(self, planned: PlannedFile, paths: tuple[Path, ...]) -> None:
+        write_slim(paths[0], planned.checkpoint, planned.options.dtype)
 
     @override
-    def difference(self, job: Job, paths: tuple[Path, ...], network: SpanPP) -> float:
+    def difference(
+        self, planned: PlannedFile, paths: tuple[Path, ...], network: SpanPP
+    ) -> float:
         stored = verify.loaded(read(paths[0]))
         return max(
             verify.largest_difference(verify.network_run(stored, scale), network, scale)

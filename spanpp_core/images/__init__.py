@@ -1,9 +1,9 @@
 """Image files in and out: `files` reads and writes them by libvips."""
 
-from .files import READABLE, Header, Picture, check_writable, header, read, write
+from .files import IMAGE_SUFFIXES, Header, Picture, check_writable, header, read, write
 
 __all__ = [
-    "READABLE",
+    "IMAGE_SUFFIXES",
     "Header",
     "Picture",
     "check_writable",

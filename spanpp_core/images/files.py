@@ -17,7 +17,7 @@ import pyvips  # pyright: ignore
 from ..errors import ImageError, last_line
 from ..whole_file import replacing
 
-READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Endings of the files that are read, and written."""
 
 _LARGEST = {".webp": 16383, ".jpg": 65535, ".jpeg": 65535}
@@ -131,8 +131,8 @@ def check_writable(path: Path, height: int, width: int) -> None:
         ImageError: It cannot.
     """
     suffix = path.suffix.lower()
-    if suffix not in READABLE:
-        raise ImageError(f"{path}: can write {', '.join(READABLE)} only")
+    if suffix not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path}: can write {', '.join(IMAGE_SUFFIXES)} only")
     if max(height, width) > _LARGEST.get(suffix, max(height, width)):
         raise ImageError(
             f"{path}: {width}x{height} is too large for this format, whose sides have"
@@ -141,8 +141,8 @@ def check_writable(path: Path, height: int, width: int) -> None:
 
 
 def _opened(path: Path) -> pyvips.Image:
-    if path.suffix.lower() not in READABLE:
-        raise ImageError(f"{path}: can read {', '.join(READABLE)} only")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path}: can read {', '.join(IMAGE_SUFFIXES)} only")
     try:
         # what the library remembers of a file may be older than the file
         image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)

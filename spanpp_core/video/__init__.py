@@ -6,12 +6,12 @@ As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
 
 from ..errors import VideoError
 from .encoder import CODECS, WRITABLE
-from .source import READABLE
+from .source import VIDEO_SUFFIXES
 from .upscaling import Summary, fingerprint, upscale_video
 
 __all__ = [
     "CODECS",
-    "READABLE",
+    "VIDEO_SUFFIXES",
     "WRITABLE",
     "Summary",
     "VideoError",

@@ -34,7 +34,7 @@ class EncodedFrame:
     data: bytes
 
 
-class Workshop:
+class SegmentFolder:
     """The hidden folder beside a result, in which it is made."""
 
     def __init__(self, result: Path) -> None:
@@ -115,7 +115,7 @@ class Workshop:
 
 
 def in_decoding_order(
-    workshop: Workshop, count: int
+    segments: SegmentFolder, count: int
 ) -> Iterator[tuple[int, EncodedFrame]]:
     """Yields every packet of ``count`` segments with its decoding time (dts).
 
@@ -125,17 +125,17 @@ def in_decoding_order(
     """
     ahead = 0
     for index in range(count):
-        times = workshop.times(index)
+        times = segments.times(index)
         rank = {time: i for i, time in enumerate(sorted(times))}
         ahead = max([ahead, *(i - rank[time] for i, time in enumerate(times))])
     recent: deque[int] = deque()
     for index in range(count):
-        recent.extend(sorted(workshop.times(index)))
+        recent.extend(sorted(segments.times(index)))
         if index == 0:
             first = recent[0]
             step = recent[1] - first if len(recent) > 1 else 1
             recent.extendleft(first - step * i for i in range(1, ahead + 1))
-        for frame in workshop.read(index):
+        for frame in segments.read(index):
             yield recent.popleft(), frame
 
 

@@ -17,7 +17,7 @@ from ..errors import VideoError
 from .colour import BT709, Encoding, matrix_of, to_rgb
 from .pyav import pyav, reason
 
-READABLE = (
+VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg",
     ".mpeg", ".wmv", ".flv",
 )  # fmt: skip

@@ -20,7 +20,7 @@ from ..errors import VideoError
 from .encoder import Encoder, Format
 from .pyav import pyav
 from .remux import dry_run, remux
-from .segments import EncodedFrame, Workshop, in_decoding_order
+from .segments import EncodedFrame, SegmentFolder, in_decoding_order
 from .source import Clip, decoded, pixels, probe
 
 SEGMENT = 120
@@ -93,28 +93,28 @@ def upscale_video(
         "codec": [form.codec, dict(form.options)],
         "av": pyav().__version__,
     }
-    workshop = Workshop(result)
-    kept: Mapping[str, Any] | None = workshop.resume(settings)
+    segments = SegmentFolder(result)
+    kept: Mapping[str, Any] | None = segments.resume(settings)
     if kept is None:
         # free memory and what is installed may differ next time
         work = clip.frames * clip.height * clip.width
         backend = chosen(run.view.model, model.backend, work)
         kept = {"tile": run.tile, "backend": backend}
-        workshop.begin(settings, kept)
+        segments.begin(settings, kept)
     model = model.with_backend(kept["backend"])
     run = prepare(model, frame, size, fractional=fractional, tile=int(kept["tile"]))
     frames = _Frames(run, clip, form, on_progress)
-    whole = workshop.folder / f"whole{result.suffix}"
+    whole = segments.folder / f"whole{result.suffix}"
     try:
         left_out = dry_run(whole, clip, form)
-        count = frames.segments(workshop, segment)
+        count = frames.segments(segments, segment)
     except VideoError:
-        workshop.remove()  # it would end the same way the next time
+        segments.remove()  # it would end the same way the next time
         raise
-    packets = in_decoding_order(workshop, -(-count // segment))
+    packets = in_decoding_order(segments, -(-count // segment))
     remux(whole, clip, form, packets)
     whole.replace(result)
-    workshop.remove()
+    segments.remove()
     return Summary(frame, (form.height, form.width), count, form.codec, left_out)
 
 
@@ -127,16 +127,16 @@ class _Frames:
     form: Format
     on_progress: Progress | None
 
-    def segments(self, workshop: Workshop, size: int) -> int:
+    def segments(self, segments: SegmentFolder, size: int) -> int:
         """Makes the segments that are missing; returns the frames in all."""
         frames = decoded(self.clip)
         # decoding again what is finished is exact in every file, and seeking is not
-        count = sum(1 for _ in islice(frames, workshop.finished() * size))
+        count = sum(1 for _ in islice(frames, segments.finished() * size))
         while (first := next(frames, None)) is not None:
             segment = islice(chain([first], frames), size)
             made = self._encoded(segment, count)
-            workshop.write(count // size, made)
-            count += len(workshop.times(count // size))
+            segments.write(count // size, made)
+            count += len(segments.times(count // size))
         return count
 
     def _encoded(

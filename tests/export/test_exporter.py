@@ -11,7 +11,7 @@ import torch
 
 import spanpp_core
 from spanpp_core.errors import ScaleError
-from spanpp_core.export import ExportError, Settings, export, formats
+from spanpp_core.export import ExportError, ExportOptions, export, formats
 from spanpp_core.export.exporter import Exported
 from spanpp_core.export.formats import Safetensors
 from spanpp_core.export.frozen import Frozen
@@ -31,7 +31,7 @@ def test_torchscript_and_slim_files(any_model, tmp_path):
                 tmp_path / "new" / "folder",
                 ["torchscript", "safetensors"],
                 [2, 3],
-                Settings(precision),
+                ExportOptions(precision),
             )
         )
         assert all(file.difference <= file.tolerance == tolerance for file in files)
@@ -50,9 +50,9 @@ def test_each_file_is_named_for_its_scale(small_model, tmp_path):
 def test_onnx_files(small_model, tmp_path):
     pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
     pytest.importorskip("onnxruntime", reason="pip install 'spanpp[onnx]' to run this")
-    settings = Settings(precision="fp16", size=(9, 13))
+    options = ExportOptions(precision="fp16", size=(9, 13))
     files = list(
-        export(small_model, "m", tmp_path, ["onnx", "onnx-multi"], [2.5], settings)
+        export(small_model, "m", tmp_path, ["onnx", "onnx-multi"], [2.5], options)
     )
     assert names(files) == ["m_x2.5_fp16_9x13.onnx", "m_multi_fp16.onnx"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names(files))
@@ -110,14 +110,19 @@ def test_a_failed_replacement_leaves_the_old_file(small_model, tmp_path, monkeyp
                 tmp_path,
                 ["safetensors"],
                 (),
-                Settings(overwrite=True),
+                ExportOptions(overwrite=True),
             )
         )
     assert old.read_text() == "old"
     monkeypatch.undo()
     list(
         export(
-            small_model, "m", tmp_path, ["safetensors"], (), Settings(overwrite=True)
+            small_model,
+            "m",
+            tmp_path,
+            ["safetensors"],
+            (),
+            ExportOptions(overwrite=True),
         )
     )
     assert spanpp_core.load(old).scale == 2
@@ -143,21 +148,21 @@ def test_a_name_is_not_a_path(small_model, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("formats", "scales", "settings", "word"),
+    ("formats", "scales", "options", "word"),
     [
-        (["safetensors"], [2], Settings(), "every scale"),
-        (["torchscript"], [2.5], Settings(), "fraction"),
-        (["torchscript"], [2], Settings(size=(8, 8)), "fixed size"),
-        (["torchscript"], [2], Settings(opset=18), "opset"),
-        (["gguf"], [2], Settings(), "gguf; give one"),
-        ([], [2], Settings(), "missing; give one"),
+        (["safetensors"], [2], ExportOptions(), "every scale"),
+        (["torchscript"], [2.5], ExportOptions(), "fraction"),
+        (["torchscript"], [2], ExportOptions(size=(8, 8)), "fixed size"),
+        (["torchscript"], [2], ExportOptions(opset=18), "opset"),
+        (["gguf"], [2], ExportOptions(), "gguf; give one"),
+        ([], [2], ExportOptions(), "missing; give one"),
     ],
 )
 def test_what_does_not_go_together(
-    small_model, tmp_path, formats, scales, settings, word
+    small_model, tmp_path, formats, scales, options, word
 ):
     with pytest.raises(ExportError, match=word):
-        export(small_model, "m", tmp_path, formats, scales, settings)
+        export(small_model, "m", tmp_path, formats, scales, options)
 
 
 def test_a_scale_out_of_range(small_model, tmp_path):

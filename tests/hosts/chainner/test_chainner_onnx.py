@@ -13,7 +13,7 @@ from PIL import Image
 
 import spanpp_core
 from spanpp_core import checkpoint
-from spanpp_core.export import Settings, export
+from spanpp_core.export import ExportOptions, export
 
 pytestmark = pytest.mark.skipif(not (SOURCE and PYTHON), reason=MISSING)
 pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
@@ -51,8 +51,8 @@ def test_a_file_reports_its_scale_and_upscales(
     opset: int,
 ):
     stored = checkpoint.read(spanpp_core.bundled_model())
-    settings = Settings(precision, opset)
-    (file,) = export(stored, "m", tmp_path, ["onnx"], [scale], settings)
+    options = ExportOptions(precision, opset)
+    (file,) = export(stored, "m", tmp_path, ["onnx"], [scale], options)
     pixels = np.random.default_rng(0).integers(0, 256, (*SIDES, 3), np.uint8)
     fields, made = upscaled(backend, graph, file.paths[0], pixels)
     assert (fields["scaleWidth"], fields["scaleHeight"]) == (scale, scale)

@@ -16,16 +16,16 @@ pytest.importorskip("typer", reason="the command needs: pip install 'spanpp[cli]
 
 from spanpp_core.command import app as command
 from spanpp_core.command import chainner
-from spanpp_core.command.chainner import ChainnerError, Target
+from spanpp_core.command.chainner import ChainnerError, PythonInstallation
 from spanpp_core.command.chainner_wheel import build_wheel
 
 GOOD = {"torch": "2.7.0+cu128", "spandrel": "0.4.1", "safetensors": "0.4.0"}
 GOOD["numpy"] = "1.24.4"
 
 
-def target(**versions: str | None) -> Target:
+def target(**versions: str | None) -> PythonInstallation:
     found = {name: v for name, v in {**GOOD, **versions}.items() if v is not None}
-    return Target(Path("python"), (3, 11, 5), found)
+    return PythonInstallation(Path("python"), (3, 11, 5), found)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_takes_what_chainner_pins():
 
 def test_refuses_an_old_python():
     with pytest.raises(ChainnerError, match=r"3\.9\.1; SpanPP needs 3\.10"):
-        chainner.check(Target(Path("python"), (3, 9, 1), GOOD))
+        chainner.check(PythonInstallation(Path("python"), (3, 9, 1), GOOD))
 
 
 @pytest.mark.parametrize("name", ["missing", "directory"])

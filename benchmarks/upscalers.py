@@ -188,10 +188,10 @@ def peaks(dtype: torch.dtype, device: torch.device) -> dict[str, tuple[Run, int]
     }
 
 
-def warmed_up(contestants: Named, images: Tensor) -> dict[str, Run]:
+def warmed_up(upscalers: Named, images: Tensor) -> dict[str, Run]:
     """Runs each a few times, for compilers and caches, and keeps those that can."""
     runs: dict[str, Run] = {}
-    for name, run in contestants:
+    for name, run in upscalers:
         started = time.perf_counter()
         try:
             run(images)
