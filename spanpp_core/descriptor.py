@@ -71,6 +71,14 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         """The scales the model was trained on, ascending."""
         return self.model.hyper.scales
 
+    @property
+    def continuous(self) -> bool:
+        """Whether the file says that the model was trained on fractional scales too.
+
+        False where only a state dict was read, as by spandrel's loader.
+        """
+        return self.checkpoint.continuous
+
     def at_scale(self, scale: float) -> Self:
         """Returns a view of this model, bound to another scale.
 

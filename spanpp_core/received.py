@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -48,7 +49,9 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
     network = cast("nn.Module", model.model)  # pyright: ignore[reportAttributeAccessIssue]
     weights = cast("dict[str, Tensor]", network.state_dict(keep_vars=True))
     read = getattr(getattr(model, "checkpoint", None), "state_dict", weights)
-    ours = SpanPPDescriptor(SpanPPArch(), parse(cast("Mapping[str, Any]", read)))
+    found = parse(cast("Mapping[str, Any]", read))
+    continuous = getattr(model, "continuous", False) is True
+    ours = SpanPPDescriptor(SpanPPArch(), replace(found, continuous=continuous))
     live = parse(weights)
     ours.model.load_state_dict(live.state_dict)
     body = weights[_BODY]
@@ -81,7 +84,7 @@ def file_weights(model: SpanPPDescriptor) -> Checkpoint:
     stored = model.checkpoint.state_dict
     if all(_is_rounding(live[name], tensor) for name, tensor in stored.items()):
         return model.checkpoint
-    return parse(live)
+    return replace(parse(live), continuous=model.continuous)
 
 
 def _same_layout(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:

@@ -48,6 +48,7 @@ def _facts(model: SpanPPDescriptor) -> list[str]:
     return [
         f"scale: x{model.scale:g}",
         f"trained scales: {', '.join(f'x{scale}' for scale in model.scales)}",
+        f"trained on fractional scales: {'yes' if model.continuous else 'not known'}",
         f"channels: {hyper.channels}, kernel: {hyper.kernel_size}x{hyper.kernel_size}",
         f"parameters: {parameters / 1e6:.2f} million",
         f"reads {model.model.halo} pixels around each pixel",

@@ -8,10 +8,11 @@ or says in one line why it cannot. `find` knows names, `canonical` knows tensors
 """
 
 from .canonical import Checkpoint, parse
-from .files import SUFFIXES, read, read_tensors, write_slim
+from .files import CONTINUOUS, SUFFIXES, read, read_tensors, write_slim
 from .find import find, is_spanpp
 
 __all__ = [
+    "CONTINUOUS",
     "SUFFIXES",
     "Checkpoint",
     "find",

@@ -48,6 +48,8 @@ class Checkpoint:
     """The canonical state dict, ready for `SpanPP.load_state_dict`."""
     stale_caches: tuple[str, ...]
     """Stored fused kernels that disagree with the branches beside them (ignored)."""
+    continuous: bool = False
+    """Whether the file says that the model was trained on fractional scales too."""
 
 
 def parse(state_dict: Mapping[str, Any]) -> Checkpoint:

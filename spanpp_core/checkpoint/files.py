@@ -10,13 +10,13 @@ import re
 import tarfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save  # pyright: ignore
 
 from ..errors import CheckpointError, first_line
@@ -25,6 +25,9 @@ from .canonical import Checkpoint, parse
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """The kinds of file that are read."""
+
+CONTINUOUS = "continuous"
+"""The metadata that says "true" of a model trained on fractional scales too."""
 
 _HARMLESS: tuple[Any, ...] = (argparse.Namespace, np.dtype, np.float64, np.int64)
 """What training checkpoints carry beside tensors, and what executes nothing."""
@@ -42,7 +45,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     try:
-        return parse(read_tensors(path))
+        found = parse(read_tensors(path))
+        return replace(found, continuous=metadata(path).get(CONTINUOUS) == "true")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -90,6 +94,14 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return dict(cast("Mapping[str, Any]", content))
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a safetensors file; other files have none."""
+    if path.suffix.lower() != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as file:  # pyright: ignore
+        return cast("dict[str, str] | None", file.metadata()) or {}
+
+
 def write_slim(
     path: str | os.PathLike[str],
     checkpoint: Checkpoint,
@@ -117,13 +129,14 @@ def write_slim(
             raise ValueError(
                 f"{name} holds values too large for {dtype}; store float32 instead"
             )
-    metadata = {
+    facts = {
         "format": "pt",
         "architecture": "SpanPP",
         "scales": json.dumps(checkpoint.hyper.scales),
+        CONTINUOUS: json.dumps(checkpoint.continuous),
         "hyperparameters": json.dumps(asdict(checkpoint.hyper)),
     }
-    write_whole(path, save(tensors, metadata))
+    write_whole(path, save(tensors, facts))
 
 
 def _harmless_allowed() -> contextlib.AbstractContextManager[object]:

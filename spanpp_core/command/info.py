@@ -54,6 +54,7 @@ def describe(path: Path) -> dict[str, Any]:
         "kind": found.kind,
         "stored_as": str(found.dtype).removeprefix("torch."),
         "default_scale": hyper.default_scale,
+        "continuous": found.continuous,
         **{k: list(v) if k == "scales" else v for k, v in asdict(hyper).items()},
         "parameters_fused": parameters,
         "halo_pixels": BODY_RADIUS + hyper.kernel_size // 2,

@@ -77,10 +77,11 @@ def upscale(
     fractional: Annotated[
         Fractional,
         typer.Option(
-            help="How a scale such as 2.5 is made: native, by a kernel for that very"
-            " scale; downscale, by the next whole scale, then resized."
+            help="How a scale such as 2.5 is reached. native: in one pass, with a kernel"
+            " for that very scale. downscale: by the next whole scale, then resized."
+            " auto: native if the model was trained on fractional scales."
         ),
-    ] = "downscale",
+    ] = "auto",
     tile: Annotated[
         int | None,
         typer.Option(

@@ -10,15 +10,16 @@ from typing import Literal
 from ..errors import ScaleError, SizeError
 from ..network.scale import MAX_SCALE, output_size
 
-Fractional = Literal["downscale", "native"]
+Fractional = Literal["auto", "downscale", "native"]
 """
-How a fractional factor is reached. "native": by the kernel of that very scale.
-"downscale": by the next trained whole scale and one antialiased bicubic downscale, which
-measures better with weights trained on whole scales only. Whole factors are native
-either way.
+How a fractional factor is reached. "native": in one pass, by the kernel of that very
+scale. "downscale": by the next trained whole scale and one antialiased bicubic downscale,
+which measures better with weights trained on whole scales only. "auto": native if the
+model was trained on fractional scales, see `SpanPPDescriptor.continuous`, and downscale
+otherwise. Whole factors are native always.
 """
 
-FRACTIONAL: tuple[Fractional, ...] = ("downscale", "native")
+FRACTIONAL: tuple[Fractional, ...] = ("auto", "downscale", "native")
 
 ToMultiple = Literal["crop", "fit"]
 """
@@ -54,12 +55,13 @@ class OutputSize:
         )
         return slice(top, top + self.height), slice(left, left + self.width)
 
-    def scale(self, trained: tuple[int, ...], fractional: Fractional) -> int | float:
+    def scale(self, trained: tuple[int, ...], *, native: bool) -> int | float:
         """Returns the scale to run the network at.
 
         Args:
             trained: The trained scales of the model, ascending.
-            fractional: How a fractional factor is reached.
+            native: Whether a fractional factor has a kernel of its own. Otherwise it is
+                reached from a whole scale, see `Fractional`.
 
         Raises:
             ScaleError: The size is more than 8 times the input.
@@ -69,7 +71,7 @@ class OutputSize:
                 f"{self.width}x{self.height} is {self.factor:.4g} times the input; the"
                 f" largest possible scale is {MAX_SCALE}"
             )
-        if self.factor.is_integer() or (fractional == "native" and self.factor >= 1):
+        if self.factor.is_integer() or (native and self.factor >= 1):
             return self.factor
         whole = math.ceil(self.factor)
         near = [scale for scale in trained if whole <= scale <= 2 * whole]

@@ -144,7 +144,7 @@ def prepare(
     input_size: tuple[int, int],
     size: Size | None = None,
     *,
-    fractional: Fractional = "downscale",
+    fractional: Fractional = "auto",
     tile: int | None = None,
     memory: int | None = None,
     dtype: torch.dtype | None = None,
@@ -179,7 +179,8 @@ def prepare(
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
     output = (size or Size()).of(*input_size, model.scale)
-    scale = output.scale(model.scales, "native" if size is None else fractional)
+    is_native = fractional == "native" or (fractional == "auto" and model.continuous)
+    scale = output.scale(model.scales, native=size is None or is_native)
     return Upscaling(
         model.at_scale(scale),
         input_size,
@@ -198,7 +199,7 @@ def upscale(
     on_progress: Progress | None = None,
     *,
     size: Size | None = None,
-    fractional: Fractional = "downscale",
+    fractional: Fractional = "auto",
     out: Tensor | None = None,
     memory: int | None = None,
 ) -> Tensor:

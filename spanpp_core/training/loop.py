@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from ..checkpoint import CONTINUOUS
 from ..errors import TrainingError
 from ..network.branches import SpanPPBranches
 from ..whole_file import write_whole
@@ -184,6 +185,7 @@ def write_weights(
         "format": "pt",
         "architecture": "SpanPP",
         "scales": json.dumps(network.hyper.scales),
+        CONTINUOUS: json.dumps(bool(settings.get("continuous"))),
         "hyperparameters": json.dumps(asdict(network.hyper)),
         "training": json.dumps({**settings, "step": step}),
     }

@@ -52,7 +52,7 @@ def upscale_video(
     *,
     codec: str | None = None,
     crf: int | None = None,
-    fractional: Fractional = "downscale",
+    fractional: Fractional = "auto",
     tile: int | None = None,
     on_progress: Progress | None = None,
     segment: int = SEGMENT,

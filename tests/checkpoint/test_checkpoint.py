@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_slim_file_says_what_it_is(tmp_path: Path, training_state, dtype):
     assert '"channels": 4' in metadata["hyperparameters"]
     assert checkpoint.read(path).dtype == dtype
     assert [file.name for file in tmp_path.iterdir()] == ["slim.safetensors"]
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_slim_file_says_whether_fractions_were_trained(
+    tmp_path: Path, training_state, continuous: bool
+):
+    path = tmp_path / "slim.safetensors"
+    found = replace(checkpoint.parse(training_state), continuous=continuous)
+    checkpoint.write_slim(path, found)
+    assert checkpoint.read(path).continuous is continuous
+    assert spanpp_core.load(path).continuous is continuous
 
 
 def test_the_public_files_say_their_kind():

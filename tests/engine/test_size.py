@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import spanpp_core
-from spanpp_core import FRACTIONAL, ScaleError, Size, SizeError, parse_factor
+from spanpp_core import (
+    FRACTIONAL,
+    ScaleError,
+    Size,
+    SizeError,
+    parse_factor,
+    prepare,
+)
 from spanpp_core.resize import resize
 
 
@@ -100,27 +109,28 @@ def test_impossible_sizes_are_named(given, message):
 
 
 @pytest.mark.parametrize(
-    ("factor", "fractional", "trained", "scale"),
+    ("factor", "native", "trained", "scale"),
     [
-        (2, "downscale", (1, 2, 3, 4), 2),
-        (2.5, "downscale", (1, 2, 3, 4), 3),
-        (2.5, "native", (1, 2, 3, 4), 2.5),
-        (2.5, "downscale", (2, 4), 4),
-        (4.5, "downscale", (2, 4), 5),
-        (3, "downscale", (2, 4), 3),
-        (0.5, "native", (1, 2), 1),
-        (0.5, "downscale", (2, 4), 2),
+        (2, False, (1, 2, 3, 4), 2),
+        (2.5, False, (1, 2, 3, 4), 3),
+        (2.5, True, (1, 2, 3, 4), 2.5),
+        (2.5, False, (2, 4), 4),
+        (4.5, False, (2, 4), 5),
+        (3, False, (2, 4), 3),
+        (0.5, True, (1, 2), 1),
+        (0.5, False, (2, 4), 2),
     ],
 )
-def test_scale_that_reaches_a_factor(factor, fractional, trained, scale):
-    assert Size(factor=factor).of(100, 100, 2).scale(trained, fractional) == scale
+def test_scale_that_reaches_a_factor(factor, native, trained, scale):
+    size = Size(factor=factor).of(100, 100, 2)
+    assert size.scale(trained, native=native) == scale
 
 
 def test_rounding_errors_do_not_make_a_whole_factor_fractional():
     size = Size(factor=2 + 1e-12).of(100, 100, 3)
-    assert (size.factor, size.scale((1, 2, 3), "downscale")) == (2, 2)
+    assert (size.factor, size.scale((1, 2, 3), native=False)) == (2, 2)
     above = Size(factor=2 + 1e-6).of(100, 100, 3)
-    assert above.scale((1, 2, 3), "downscale") == 3
+    assert above.scale((1, 2, 3), native=False) == 3
 
 
 @pytest.mark.parametrize("fractional", FRACTIONAL)
@@ -146,9 +156,25 @@ def test_downscale_method_is_the_next_whole_scale_made_smaller(model):
     image = torch.rand(1, 3, 10, 8)
     size = Size(factor=2.5)
     expected = resize(spanpp_core.upscale(model.at_scale(3), image), (25, 20))
-    assert torch.equal(spanpp_core.upscale(model, image, size=size), expected)
+    found = spanpp_core.upscale(model, image, size=size, fractional="downscale")
+    assert torch.equal(found, expected)
     native = spanpp_core.upscale(model, image, size=size, fractional="native")
     assert torch.equal(native, spanpp_core.upscale(model.at_scale(2.5), image))
+
+
+@pytest.mark.parametrize(("continuous", "scale"), [(True, 2.5), (False, 3)])
+def test_auto_is_native_only_for_models_trained_on_fractions(model, continuous, scale):
+    model.checkpoint = replace(model.checkpoint, continuous=continuous)
+    assert prepare(model, (10, 8), Size(factor=2.5)).scale == scale
+    assert prepare(model, (10, 8), Size(factor=2.0)).scale == 2
+    assert prepare(model.at_scale(2.5), (10, 8)).scale == 2.5
+
+
+def test_bundled_model_upscales_natively_by_default():
+    bundled = spanpp_core.load(spanpp_core.bundled_model())
+    run = prepare(bundled, (1080, 1440), Size(fit=(2000, 2000)))
+    assert run.scale == pytest.approx(2000 / 1440)
+    assert run.is_direct
 
 
 @pytest.mark.parametrize("factor", [8.01, 0, -1, float("nan")])
