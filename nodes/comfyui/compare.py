@@ -7,8 +7,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from ...spanpp_core import split_view
-from .management import show_text
-from .schema import node_schema
+from .compatibility import node_schema
+from .progress import show_text
 
 
 class SpanPPCompare(io.ComfyNode):

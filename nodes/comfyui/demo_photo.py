@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ...spanpp_core import bundled_photo
-from .schema import node_schema
+from .compatibility import node_schema
 
 
 class SpanPPDemoPhoto(io.ComfyNode):

@@ -10,10 +10,10 @@ from typing_extensions import override
 from ...spanpp_core import parse
 from ...spanpp_core.export import FORMATS, ExportOptions, export
 from ...spanpp_core.export.formats import WeightPrecision
-from .management import show_text
+from .compatibility import node_schema, one_of
 from .model_socket import as_spanpp
 from .output_folder import inside_output
-from .schema import node_schema, one_of
+from .progress import show_text
 
 PRECISIONS: dict[str, WeightPrecision] = {"float32": "fp32", "float16": "fp16"}
 

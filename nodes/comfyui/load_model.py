@@ -9,8 +9,8 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import bundled_model, load
-from .management import attach_patcher
-from .schema import node_schema
+from .compatibility import node_schema
+from .device import attach_patcher
 
 FOLDER = "upscale_models"
 

@@ -6,8 +6,8 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import SpanPPDescriptor
+from .compatibility import node_schema
 from .model_socket import as_spanpp
-from .schema import node_schema
 
 
 class SpanPPModelInfo(io.ComfyNode):

@@ -10,10 +10,10 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import parse, write_slim
-from .management import show_text
+from .compatibility import node_schema, one_of
 from .model_socket import as_spanpp
 from .output_folder import inside_output
-from .schema import node_schema, one_of
+from .progress import show_text
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 

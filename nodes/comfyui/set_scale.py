@@ -8,8 +8,8 @@ from typing import Any
 from comfy_api.latest import io
 from typing_extensions import override
 
+from .compatibility import choice, chosen, node_schema
 from .model_socket import as_spanpp
-from .schema import choice, chosen, node_schema
 
 CUSTOM = "custom"
 PRESETS = {"x2": 2, "x3": 3, "x4": 4, "x1": 1}

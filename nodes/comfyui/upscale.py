@@ -12,16 +12,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from ...spanpp_core import FRACTIONAL, Fractional, Size, Upscaling, prepare
-from .management import (
-    TileProgress,
-    auto_dtype,
-    bring_to_device,
-    load_device,
-    result_buffer,
-    show_text,
-)
+from .compatibility import ADVANCED, choice, chosen, node_schema, one_of
+from .device import auto_dtype, bring_to_device, load_device, result_buffer
 from .model_socket import as_spanpp
-from .schema import ADVANCED, choice, chosen, node_schema, one_of
+from .preview import LivePreview
+from .progress import TileProgress, show_text
 
 MODEL_SCALE = "model scale"
 FIT = "fit inside"
@@ -159,7 +154,7 @@ class SpanPPUpscale(io.ComfyNode):
         bring_to_device(spanpp, run.working_memory)
         out_height, out_width = run.output_size
         result = result_buffer((frames, out_height, out_width, channels))
-        progress = TileProgress(image, result)
+        progress = TileProgress(LivePreview(image, result))
         run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
         info = _description(run, frames, progress.tiles)
         info += f" · {time.monotonic() - began:.2f} s"

@@ -14,9 +14,10 @@ from typing_extensions import override
 
 from ...spanpp_core import Size, prepare
 from ...spanpp_core.video import CODECS, fingerprint, upscale_video
-from .management import FrameProgress, bring_to_device, load_device, show_text
+from .compatibility import ADVANCED, node_schema, one_of
+from .device import bring_to_device, load_device
 from .model_socket import as_spanpp
-from .schema import ADVANCED, node_schema, one_of
+from .progress import FrameProgress, show_text
 from .upscale import AUTO, PRECISIONS, chosen_dtype
 
 CONTAINERS = ("mp4", "mkv", "mov")

@@ -5,6 +5,7 @@ It records what the nodes tell the host. Real servers are tested in tests/hosts/
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import sys
 import types
@@ -25,6 +26,13 @@ class Interrupted(Exception):
     """The user has pressed stop."""
 
 
+class LatentPreviewMethod(enum.Enum):
+    """Which previews of a sampler the host shows."""
+
+    NoPreviews = "none"
+    Auto = "auto"
+
+
 @dataclass
 class Host:
     """What the nodes said to the host, and what it is to answer."""
@@ -35,12 +43,18 @@ class Host:
     texts: list[tuple[str, str]] = field(default_factory=list)
     progress: list[tuple[int, int, Any]] = field(default_factory=list)
     memory_asked: list[int] = field(default_factory=list)
+    settings: types.SimpleNamespace = field(
+        default_factory=lambda: types.SimpleNamespace(
+            preview_method=LatentPreviewMethod.Auto
+        )
+    )
     pack: types.ModuleType = field(init=False)
 
     def forget(self, output: Path) -> None:
         """Starts anew, for the next test."""
         self.output = output
         self.interrupt_after = None
+        self.settings.preview_method = LatentPreviewMethod.Auto
         for said in (self.models, self.texts, self.progress, self.memory_asked):
             said.clear()
 
@@ -115,6 +129,11 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
     if newer:
         comfy.model_patcher.CoreModelPatcher = Patcher
     comfy.utils = _module("comfy.utils", ProgressBar=ProgressBar)
+    comfy.cli_args = _module(
+        "comfy.cli_args",
+        args=host.settings,
+        LatentPreviewMethod=LatentPreviewMethod,
+    )
     io = _io(newer)
     ui = types.SimpleNamespace(PreviewImage=lambda image: {"images": [image]})
     extension = type("ComfyExtension", (), {})
@@ -123,6 +142,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         "comfy.model_management": comfy.model_management,
         "comfy.model_patcher": comfy.model_patcher,
         "comfy.utils": comfy.utils,
+        "comfy.cli_args": comfy.cli_args,
         "comfy_api": _module("comfy_api", __path__=[]),
         "comfy_api.latest": _module(
             "comfy_api.latest",

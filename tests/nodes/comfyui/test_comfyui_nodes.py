@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import spandrel
 import torch
-from stand_in_host import PACK, Host, Interrupted
+from stand_in_host import PACK, Host, Interrupted, LatentPreviewMethod
 
 NODES = (
     "SpanPPLoadModel",
@@ -219,6 +219,12 @@ def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
     with pytest.raises(Interrupted):
         upscale(host, load(host), image, tile=16)
     assert len(host.progress) == 3
+
+
+def test_no_preview_is_sent_where_the_host_shows_none(host: Host) -> None:
+    host.settings.preview_method = LatentPreviewMethod.NoPreviews
+    upscale(host, load(host), images(), tile=16)
+    assert {preview for *_, preview in host.progress} == {None}
 
 
 def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-CATEGORY = "SpanPP"
+CATEGORY = "image/upscaling"
+"""Where ComfyUI lists its own upscaling nodes."""
 
 HAS_DYNAMIC_COMBO = hasattr(io, "DynamicCombo")
 
