@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 from front_door import spanpp
 from PIL import Image
 
 import spanpp_core
 from spanpp_core.batch import cluster
-from spanpp_core.images import files as image_files
 
 pytest.importorskip("ray.data", reason="ray is missing: pip install 'spanpp[ray]'")
 
@@ -106,9 +106,9 @@ def worker_processes() -> list[int]:
 def test_results_are_those_of_one_process(tmp_path, weights, two_cores, capsys):
     source = crops(tmp_path / "in", 24)
     deep = np.random.default_rng(1).integers(0, 2**16, (40, 30, 3)).astype(np.uint16)
-    image_files.pyvips.Image.new_from_array(deep).copy(
-        interpretation="rgb16"
-    ).write_to_file(str(source / "deep.png"))
+    pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").write_to_file(
+        str(source / "deep.png")
+    )
     (source / "sub").mkdir()
     Image.open(source / "000.png").save(source / "sub" / "photo.jpg")
     (source / "text.png").write_text("not an image")

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
-
-# Loaders that are not hardened against hostile files stay off; libvips reads this once.
-os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
 import pyvips  # pyright: ignore
 
 from ..errors import ImageError, last_line
 from ..whole_file import replacing
+from .picture import Header, Picture, check_readable, check_writable, damaged
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-"""Endings of the files that are read, and written."""
-
-_LARGEST = {".webp": 16383, ".jpg": 65535, ".jpeg": 65535}
-"""Pixels that a side may have at most, where the format sets a limit one can meet."""
+# Loaders that are not hardened against hostile files stay off.
+pyvips.block_untrusted_set(True)
 
 _SIXTEEN_BIT = (".png", ".tif", ".tiff")
 
@@ -36,30 +27,6 @@ _SAVE_OPTIONS = {
 
 _KEPT = ("icc-profile-data", "exif-", "xmp-data")
 """Metadata that still holds for the larger image."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an image file says of itself, upright."""
-
-    height: int
-    width: int
-    channels: int
-    """1 or 3, and one more with alpha."""
-    bits: int
-    """8 or 16 per channel."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image as it is on disk, upright."""
-
-    pixels: Tensor
-    """(1, C, H, W) float32 in [0, 1]; C is 1 or 3, and one more with alpha."""
-    bits: int
-    """8 or 16 per channel."""
-    source: pyvips.Image | None = None
-    """Where the metadata comes from."""
 
 
 def header(path: Path) -> Header:
@@ -83,11 +50,8 @@ def read(path: Path) -> Picture:
     try:
         array = np.asarray(image.numpy())
     except pyvips.Error as error:
-        raise _damaged(path, error) from error
-    array = array.reshape(image.height, image.width, image.bands)
-    bits = 16 if array.dtype == np.uint16 else 8
-    pixels = torch.from_numpy(array.astype(np.float32)).div_(2**bits - 1)
-    return Picture(pixels.movedim(-1, 0)[None], bits, image)
+        raise damaged(path, _reason(error)) from error
+    return Picture.of(array.reshape(image.height, image.width, image.bands), image)
 
 
 def write(path: Path, picture: Picture) -> None:
@@ -102,19 +66,13 @@ def write(path: Path, picture: Picture) -> None:
     check_writable(path, *picture.pixels.shape[2:])
     suffix = path.suffix.lower()
     bits = picture.bits if suffix in _SIXTEEN_BIT else 8
-    dtype = np.uint16 if bits == 16 else np.uint8
-    top = 2**bits - 1
-    channels, height, width = picture.pixels.shape[1:]
-    array = np.empty((height, width, channels), dtype)
-    for i in range(channels):  # by channel: the float copy stays small
-        plane = picture.pixels[0, i].mul(top).round_().clamp_(0, top)
-        array[..., i] = plane.numpy().astype(dtype)
+    array = picture.array(bits)
     kind = ("b-w", "srgb") if bits == 8 else ("grey16", "rgb16")
-    image = pyvips.Image.new_from_array(array).copy(interpretation=kind[channels > 2])
-    if picture.source is not None:
-        for name in picture.source.get_fields():
+    interpretation: str = kind[picture.pixels.shape[1] > 2]
+    image = pyvips.Image.new_from_array(array).copy(interpretation=interpretation)
+    if isinstance(kept := picture.source, pyvips.Image):
+        for name in kept.get_fields():
             if name.startswith(_KEPT):
-                kept = picture.source
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
     try:
@@ -124,25 +82,8 @@ def write(path: Path, picture: Picture) -> None:
         raise ImageError(f"{path}: could not be written ({_reason(error)})") from error
 
 
-def check_writable(path: Path, height: int, width: int) -> None:
-    """Makes sure that an image of this size can be written to this kind of file.
-
-    Raises:
-        ImageError: It cannot.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path}: can write {', '.join(IMAGE_SUFFIXES)} only")
-    if max(height, width) > _LARGEST.get(suffix, max(height, width)):
-        raise ImageError(
-            f"{path}: {width}x{height} is too large for this format, whose sides have"
-            f" at most {_LARGEST[suffix]} pixels; write PNG or TIFF"
-        )
-
-
 def _opened(path: Path) -> pyvips.Image:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path}: can read {', '.join(IMAGE_SUFFIXES)} only")
+    check_readable(path)
     try:
         # what the library remembers of a file may be older than the file
         image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
@@ -153,7 +94,7 @@ def _opened(path: Path) -> pyvips.Image:
             )
         return _in_plain_colours(image.autorot(), path)
     except (pyvips.Error, UnicodeError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, _reason(error)) from error
 
 
 def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
@@ -174,12 +115,6 @@ def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
     if image.interpretation not in ("b-w", "grey16", "srgb", "rgb16"):
         return image.colourspace("srgb")
     return image
-
-
-def _damaged(path: Path, error: Exception) -> ImageError:
-    if not path.exists():
-        return ImageError(f"{path}: no such file")
-    return ImageError(f"{path}: damaged or not an image ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
