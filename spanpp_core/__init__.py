@@ -25,6 +25,7 @@ from .descriptor import (
     load,
 )
 from .engine.compare import split_view
+from .engine.dynamic_range import values_outside
 from .engine.precision import fastest_dtype
 from .engine.size import (
     FRACTIONAL,
@@ -93,6 +94,7 @@ __all__ = [
     "read",
     "split_view",
     "upscale",
+    "values_outside",
     "video",
     "write_slim",
 ]

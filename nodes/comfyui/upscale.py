@@ -11,7 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from ...spanpp_core import FRACTIONAL, Fractional, Size, Upscaling, prepare
+from ...spanpp_core import (
+    FRACTIONAL,
+    Fractional,
+    Size,
+    Upscaling,
+    prepare,
+    values_outside,
+)
 from .compatibility import ADVANCED, choice, chosen, node_schema, one_of
 from .device import auto_dtype, bring_to_device, load_device, result_buffer
 from .model_socket import as_spanpp
@@ -100,7 +107,7 @@ class SpanPPUpscale(io.ComfyNode):
                 io.Image.Output(
                     "upscaled",
                     display_name="image",
-                    tooltip="Larger images, in [0, 1].",
+                    tooltip="Larger images; values outside [0, 1] are kept.",
                 ),
                 io.Int.Output(
                     "width",
@@ -156,13 +163,15 @@ class SpanPPUpscale(io.ComfyNode):
         result = result_buffer((frames, out_height, out_width, channels))
         progress = TileProgress(LivePreview(image, result))
         run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
-        info = _description(run, frames, progress.tiles)
+        info = _description(run, frames, progress.tiles, values_outside(image))
         info += f" · {time.monotonic() - began:.2f} s"
         show_text(cls, info)
         return io.NodeOutput(result, out_width, out_height, info)
 
 
-def _description(run: Upscaling, frames: int, tiles: int) -> str:
+def _description(
+    run: Upscaling, frames: int, tiles: int, kept: tuple[float, float] | None
+) -> str:
     """Says what was done, in the two lines a node shows."""
     (height, width), (out_height, out_width) = run.input_size, run.output_size
     return (
@@ -172,6 +181,7 @@ def _description(run: Upscaling, frames: int, tiles: int) -> str:
         + ("" if frames == 1 else f"{frames} frames · ")
         + f"{tiles} {'tile' if tiles == 1 else 'tiles'} of ≤{run.tile} px · "
         + str(run.dtype).removeprefix("torch.")
+        + (f" · values from {kept[0]:.3g} to {kept[1]:.3g} kept" if kept else "")
     )
 
 

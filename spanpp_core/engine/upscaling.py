@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
 from ..resize import resize
+from .dynamic_range import RangeCurve, finite, nearness
 from .size import Fractional, OutputSize, Size
 from .tiled import (
     LARGE_TILE,
@@ -99,7 +101,7 @@ class Upscaling:
         """Upscales images of the size that this was prepared for.
 
         Args:
-            image: (N, C, H, W) in [0, 1], see `upscale`.
+            image: (N, C, H, W), see `upscale`.
             out: Where to write, (N, C, *output_size), of any strides and device.
             on_progress: Called after each batch of tiles, over all images.
 
@@ -115,6 +117,30 @@ class Upscaling:
                 f"image has the shape {tuple(image.shape)}; this run is prepared for"
                 f" {self.input_size[0]} rows and {self.input_size[1]} columns"
             )
+        check_image(self.view, image)
+        if RangeCurve.of(image) is None:
+            return self.run_in_range(image, out=out, on_progress=on_progress)
+        if out is None:
+            channels = result_channels(self.view, image.shape[1])
+            out = image.new_empty(len(image), channels, *self.output_size)
+        for i in range(len(image)):
+            report = on_progress and _part(on_progress, i, len(image))
+            frame, place = image[i : i + 1], out[i : i + 1]
+            curve = RangeCurve.of(self._colours(frame))
+            if curve is None:
+                self.run_in_range(frame, out=place, on_progress=report)
+            else:
+                self._run_on(curve, finite(frame), place, report)
+        return out
+
+    def run_in_range(
+        self,
+        image: Tensor,
+        *,
+        out: Tensor | None = None,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """Does as `run` for images that are known to lie in [0, 1], without looking."""
         model, tile = self._network, self.tile
         if self.is_direct:
             return upscale_tiled(
@@ -133,6 +159,31 @@ class Upscaling:
                 larger = resize(larger, self.output.picture)
             out[i].copy_(larger[0, :, rows, cols])
         return out
+
+    def _run_on(
+        self,
+        curve: RangeCurve,
+        image: Tensor,
+        out: Tensor,
+        on_progress: Progress | None,
+    ) -> None:
+        """Upscales one image with values outside [0, 1], see `dynamic_range`."""
+        first, second = (on_progress and _part(on_progress, i, 2) for i in range(2))
+        self.run_in_range(image.clamp(0, 1), out=out, on_progress=first)
+        colours = self._colours(image)
+        # its inverse multiplies rounding
+        exact = replace(self, dtype=torch.float32)
+        beyond = exact.run_in_range(curve.compress(colours), on_progress=second)
+        rows, cols = self.output.window
+        near = F.interpolate(nearness(colours), self.output.picture, mode="bilinear")
+        place = self._colours(out)
+        near = near[:, :, rows, cols].to(place)
+        place.copy_(place.lerp(curve.expand(beyond).to(place), near))
+
+    def _colours(self, image: Tensor) -> Tensor:
+        """Returns images (N, C, H, W) without the alpha that they may have last."""
+        has_alpha = self.view.input_channels == 3 and image.shape[1] in (2, 4)
+        return image[:, :-1] if has_alpha else image
 
     @cached_property
     def _network(self) -> SpanPPDescriptor:
@@ -210,8 +261,9 @@ def upscale(
 
     Args:
         model: What `load` or `at_scale` returned.
-        image: (N, C, H, W) in [0, 1], floating point, on any device. C is 3, 1 (grey),
-            4 or 2 (with alpha last). Grey runs as three equal channels; alpha runs as a
+        image: (N, C, H, W), floating point, on any device. White is 1; colours outside
+            [0, 1] are kept, see `dynamic_range`. C is 3, 1 (grey), 4 or 2 (with alpha
+            last). Grey runs as three equal channels; alpha runs as a
             grey image of its own. For a model of other than 3 input channels, C is
             theirs and the result has 3. It is left untouched.
         tile: As for `prepare`.

@@ -180,6 +180,15 @@ def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
     assert host.texts == [("7", info)]
 
 
+def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
+    result, *_, info = upscale(host, load(host), images() * 8).values
+    assert float(result.max()) > 4
+    assert "values from " in info
+    assert info.partition(" kept")[0].endswith(f"to {float(images().max() * 8):.3g}")
+    *_, info = upscale(host, load(host), images()).values
+    assert "kept" not in info
+
+
 @pytest.mark.parametrize(
     ("option", "values", "size"),
     [

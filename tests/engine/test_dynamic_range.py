@@ -1,0 +1,135 @@
+"""Values outside [0, 1] come out as they went in, larger; all others as before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import spanpp_core
+from spanpp_core.engine.dynamic_range import RangeCurve, nearness, values_outside
+
+
+@pytest.fixture(scope="module")
+def bundled() -> spanpp_core.SpanPPDescriptor:
+    return spanpp_core.load(spanpp_core.bundled_model())
+
+
+def photo(height: int = 64, width: int = 64) -> torch.Tensor:
+    """A smooth picture in [0.1, 0.9], (1, 3, height, width)."""
+    generator = torch.Generator().manual_seed(1)
+    small = torch.rand(1, 3, 8, 8, generator=generator) * 0.8 + 0.1
+    size = (height, width)
+    return torch.nn.functional.interpolate(small, size, mode="bilinear")
+
+
+@pytest.mark.parametrize("curve", [RangeCurve(0, 8), RangeCurve(-4, 65536)])
+def test_the_inverse_of_the_curve_is_exact_and_the_curve_rises(curve):
+    x = torch.linspace(curve.low, curve.high, 10_001, dtype=torch.float64)
+    y = curve.compress(x)
+    assert float(y[0]) == 0
+    assert float(y[-1]) == 1
+    assert bool((y.diff() > 0).all())
+    back = curve.expand(y).double()
+    assert float(((back - x).abs() / x.abs().clamp_min(1)).max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ([0.0, 0.5, 1.0], None),
+        ([-0.001, 1.001], None),
+        ([0.0, 8.0], (0.0, 8.0)),
+        ([-0.25, 0.5], (-0.25, 0.5)),
+        ([float("nan"), 2.0], (0.0, 2.0)),
+        ([0.0, float("inf")], (0.0, 65504.0)),
+    ],
+)
+def test_which_values_are_outside(values, ends):
+    assert values_outside(torch.tensor(values)) == ends
+
+
+@pytest.mark.parametrize("fractional", ["native", "downscale"])
+@pytest.mark.parametrize("factor", [1.5, 2, 3])
+def test_a_ramp_to_8_stays_a_ramp_to_8(bundled, factor, fractional):
+    width = 512
+    ramp = torch.linspace(0, 8, width).expand(1, 3, 16, width)
+    size = spanpp_core.Size(factor=factor)
+    made = spanpp_core.upscale(bundled, ramp, size=size, fractional=fractional)
+    columns = (torch.arange(made.shape[-1]) + 0.5) / factor - 0.5
+    expected = columns * 8 / (width - 1)
+    error = (made - expected).abs().amax((0, 1, 2))
+    inner = (columns > 4) & (columns < width - 5)
+    above, below = inner & (expected > 1), inner & (expected <= 1)
+    assert float((error / expected)[above].max()) < 0.01
+    assert float(error[below].max()) < 1.5 / 255
+    assert float(made.max()) > 7.9
+    clipped = spanpp_core.upscale(
+        bundled, ramp.clamp(0, 1), size=size, fractional=fractional
+    )
+    far = columns < (width - 1) / 8 - 9
+    assert torch.equal(made[..., far], clipped[..., far])
+
+
+def test_images_in_range_are_the_networks_clipped_result_to_the_bit(model):
+    image = photo()
+    with torch.no_grad():
+        expected = model.model(image).clamp(0, 1)
+    assert torch.equal(spanpp_core.upscale(model, image, 64), expected)
+
+
+def test_what_is_far_from_a_highlight_does_not_change_at_all(bundled):
+    image = photo(96, 96)
+    lit = image.clone()
+    lit[..., 40:44, 40:44] = 30.0
+    before, after = (spanpp_core.upscale(bundled, each) for each in (image, lit))
+    changed = (before != after).any(1)[0].nonzero()
+    # the reach of the network, in output pixels
+    assert int(changed.min()) >= 2 * (40 - bundled.model.halo)
+    assert int(changed.max()) < 2 * (44 + bundled.model.halo)
+    assert float(after.max()) > 25
+
+
+def test_a_highlight_far_from_others_is_the_same_in_any_batch(model):
+    frames = torch.cat([photo(), photo().mul(3), photo().sub(0.3)])
+    together = spanpp_core.upscale(model, frames)
+    for frame, result in zip(frames, together):
+        alone = spanpp_core.upscale(model, frame[None])
+        torch.testing.assert_close(result[None], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_negative_values_are_kept(bundled):
+    made = spanpp_core.upscale(bundled, torch.full((1, 3, 48, 48), -0.4))
+    assert float((made + 0.4).abs().max()) < 0.02
+
+
+def test_grey_and_alpha_of_wide_range_images(bundled):
+    image = torch.cat([photo()[:, :1] * 5, torch.full((1, 1, 64, 64), 0.5)], dim=1)
+    made = spanpp_core.upscale(bundled, image)
+    assert made.shape == (1, 2, 128, 128)
+    assert float(made[:, 0].max()) > 3
+    assert torch.equal(made[:, 1], torch.full((1, 128, 128), 0.5))
+
+
+def test_nan_and_infinity_do_not_spread(bundled):
+    image = photo()
+    image[..., 30, 30], image[..., 34, 34] = float("nan"), float("inf")
+    made = spanpp_core.upscale(bundled, image)
+    assert bool(made.isfinite().all())
+
+
+def test_nearness_falls_from_one_to_nothing():
+    image = torch.full((1, 3, 1, 64), 0.5)
+    image[..., 32] = 2.0
+    near = nearness(image)[0, 0, 0]
+    assert near[29:36].eq(1).all()
+    assert near[:25].eq(0).all()
+    assert near[40:].eq(0).all()
+    assert bool((near[25:29].diff() >= 0).all())
+
+
+def test_progress_runs_once_from_start_to_end(model):
+    seen: list[float] = []
+    image = torch.cat([photo() * 4, photo()])
+    spanpp_core.upscale(model, image, 32, lambda done, total: seen.append(done / total))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
