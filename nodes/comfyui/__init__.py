@@ -17,6 +17,7 @@ from .model_info import SpanPPModelInfo
 from .save_slim import SpanPPSaveSlim
 from .set_scale import SpanPPSetScale
 from .upscale import SpanPPUpscale
+from .upscale_folder import SpanPPUpscaleFolder
 from .upscale_video import SpanPPUpscaleVideo
 
 
@@ -30,6 +31,7 @@ class SpanPPExtension(ComfyExtension):
             SpanPPSetScale,
             SpanPPUpscale,
             SpanPPUpscaleVideo,
+            SpanPPUpscaleFolder,
             SpanPPCompare,
             SpanPPModelInfo,
             SpanPPSaveSlim,

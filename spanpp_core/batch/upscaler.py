@@ -46,6 +46,8 @@ class UpscaleOptions:
     crf: int | None
     overwrite: bool
     backend: Backend = "auto"
+    fastest: torch.dtype | None = None
+    """What "auto" runs images of 8 bits in; None: what the device is fastest in."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Outcome:
 
     line: str
     failed: bool
+    was_there: bool = False
+    """Whether the result existed, and was left as it is."""
 
 
 class Upscaler:
@@ -82,7 +86,7 @@ class Upscaler:
         precision = self._settings.precision
         if precision != "auto":
             return self._cast(_DTYPES[precision])
-        fastest = fastest_dtype(self._network.device)
+        fastest = self._settings.fastest or fastest_dtype(self._network.device)
         return self._cast(torch.float32 if bits > 8 else fastest)
 
     def _image(self, pair: Pair, on_progress: Progress) -> str:
@@ -120,7 +124,7 @@ class Upscaler:
 
 def already_there(result: object) -> Outcome:
     """The outcome where a result exists."""
-    return Outcome(f"{result} exists, left as it is", failed=False)
+    return Outcome(f"{result} exists, left as it is", failed=False, was_there=True)
 
 
 def failure(error: Exception) -> Outcome:

@@ -86,6 +86,11 @@ class ComfyServer:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """Ends the server at once, as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
     def log(self) -> str:
         """Returns what the server has written so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")

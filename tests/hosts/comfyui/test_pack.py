@@ -13,6 +13,7 @@ NODES = {
     "SpanPPSetScale",
     "SpanPPUpscale",
     "SpanPPUpscaleVideo",
+    "SpanPPUpscaleFolder",
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",

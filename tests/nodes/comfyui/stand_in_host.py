@@ -188,6 +188,7 @@ def _folder_paths(host: Host) -> types.ModuleType:
         "folder_paths",
         get_filename_list=lambda folder: sorted(host.models),
         get_full_path=lambda folder, name: host.models.get(name),
+        get_input_directory=lambda: str(host.output.parent / "input"),
         get_output_directory=lambda: str(host.output),
         get_temp_directory=lambda: str(host.output.parent / "temp"),
         get_save_image_path=save_path,

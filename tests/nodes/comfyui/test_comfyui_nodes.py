@@ -18,6 +18,7 @@ NODES = (
     "SpanPPSetScale",
     "SpanPPUpscale",
     "SpanPPUpscaleVideo",
+    "SpanPPUpscaleFolder",
     "SpanPPCompare",
     "SpanPPModelInfo",
     "SpanPPSaveSlim",

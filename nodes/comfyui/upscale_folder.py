@@ -1,0 +1,300 @@
+"""Upscale Folder: image files to image files, one at a time; no batch is in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+from comfy_api.latest import io
+from typing_extensions import override
+
+from ...spanpp_core import Size, prepare
+from ...spanpp_core.batch.pairs import Pair, is_video, pairs
+from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, failure
+from .compatibility import ADVANCED, choice, chosen, node_schema, one_of
+from .device import bring_to_device, load_device
+from .model_socket import as_spanpp
+from .output_folder import inside_output
+from .progress import show_text
+from .upscale import AUTO, PRECISIONS, _size, _size_options, chosen_dtype
+
+TYPICAL = (1024, 1024)
+"""(height, width) in pixels that ComfyUI is asked to make room for."""
+
+NAMED_ON_NODE = 3
+"""Failed files that the node names; the text output and the log name all."""
+
+
+class SpanPPUpscaleFolder(io.ComfyNode):
+    """Upscales the images of a folder into ComfyUI's output folder."""
+
+    @override
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return node_schema(
+            node_id="SpanPPUpscaleFolder",
+            display_name="Upscale Folder (SpanPP)",
+            description=(
+                "Upscales every image of a folder into the output folder, one at a time:"
+                " any number fits into memory. Stopped runs go on where they stopped."
+            ),
+            search_aliases=[
+                "batch upscale",
+                "upscale directory",
+                "upscale many images",
+                "bulk upscale",
+            ],
+            is_output_node=True,
+            inputs=[
+                io.UpscaleModel.Input(
+                    "model",
+                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                ),
+                io.Combo.Input(
+                    "folder",
+                    options=list(_folders()),
+                    tooltip=(
+                        "A folder in ComfyUI's input or output folder, with the folders"
+                        " in it. New ones are listed after a refresh (R)."
+                    ),
+                ),
+                io.String.Input(
+                    "output_folder",
+                    default="",
+                    display_name="output folder",
+                    tooltip=(
+                        "Name of the folder for the results, in ComfyUI's output folder."
+                        " Empty: named after the folder and the size, as 'photos-x2'."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "overwrite",
+                    default=False,
+                    tooltip=(
+                        "Make results anew that exist. Off: they are left as they are, so"
+                        " a stopped run goes on."
+                    ),
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=[AUTO, *PRECISIONS],
+                    default=AUTO,
+                    tooltip=(
+                        "Number format of the network: 'auto' is the fastest of the"
+                        " device that stays within 1/255 of float32."
+                    ),
+                    **ADVANCED,
+                ),
+                *choice(
+                    "size", _size_options(), tooltip="What the size of a result is."
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip=(
+                        "How many files were upscaled, were already there or failed, and"
+                        " a line for each that failed."
+                    ),
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @override
+    @classmethod
+    def fingerprint_inputs(cls, **_inputs: object) -> float:
+        """Never the same: files may have come, and what is done costs nothing again."""
+        return float("nan")
+
+    @override
+    @classmethod
+    def execute(
+        cls,
+        model: object,
+        folder: str,
+        output_folder: str,
+        overwrite: bool,
+        precision: str,
+        size: str | Mapping[str, Any] = "",
+        **flat: Any,
+    ) -> io.NodeOutput:
+        spanpp = as_spanpp(model)
+        wanted = _size(*chosen("size", size, flat, _size_options()))
+        source = _allowed_folder(folder)
+        name = output_folder.strip() or f"{source.name}-{_tag(wanted, spanpp.scale)}"
+        target = inside_output(name)
+        work = _work(source, target)
+        device = load_device(spanpp)
+        dtype = chosen_dtype(precision, device)
+        run = prepare(spanpp, TYPICAL, dtype=dtype, device=device)
+        bring_to_device(spanpp, run.working_memory)
+        options = UpscaleOptions(
+            wanted,
+            "auto",
+            tile=None,
+            precision="auto",
+            codec=None,
+            crf=None,
+            overwrite=overwrite,
+            fastest=dtype,
+        )
+        report = _upscaled(cls, Upscaler(spanpp, options), work, source)
+        summary = report.summary(name)
+        show_text(cls, report.summary(name, NAMED_ON_NODE))
+        if len(report.failures) == len(work):
+            raise ValueError(f"no image could be upscaled: {summary}")
+        return io.NodeOutput(summary)
+
+
+@dataclasses.dataclass
+class _Report:
+    """What became of the files."""
+
+    upscaled: int = 0
+    were_there: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+    """A line each, which begins with the name."""
+
+    def summary(self, target: str, most: int | None = None) -> str:
+        """Says it in a line, and a line for each of the first ``most`` failures."""
+        counts = [f"{self.upscaled} upscaled"]
+        if self.were_there:
+            counts.append(f"{self.were_there} already there")
+        if self.failures:
+            counts.append(f"{len(self.failures)} failed")
+        named = self.failures[:most]
+        lines = [f"{', '.join(counts)} → output/{target}", *named]
+        if len(named) < len(self.failures):
+            lines.append(f"and {len(self.failures) - len(named)} more, see the log")
+        return "\n".join(lines)
+
+
+class _FolderProgress:
+    """The bar over all files and the tiles within them, and the user's wish to stop."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._bar = comfy.utils.ProgressBar(files)
+        self.finished = 0
+        """Files that are done."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Says that ``done`` of ``total`` tiles of a file are finished."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._bar.update_absolute(
+            self.finished * total + done, self._files * total, None
+        )
+
+
+def _upscaled(
+    node: type[Any], upscaler: Upscaler, work: list[Pair], source: Path
+) -> _Report:
+    """Does the work; a file that cannot be upscaled is noted, and the others go on."""
+    report = _Report()
+    progress = _FolderProgress(len(work))
+    for pair in work:
+        name = pair.source.relative_to(source).as_posix()
+        show_text(node, f"{progress.finished + 1} of {len(work)} · {name}")
+        progress(0, 1)
+        outcome = _refusal(pair) or upscaler.file(pair, progress)
+        if outcome.failed:
+            line = outcome.line.removeprefix("spanpp: ")
+            report.failures.append(line.replace(str(pair.source), name))
+            logging.warning("Upscale Folder: %s", report.failures[-1])
+        report.were_there += outcome.was_there
+        progress.finished += 1
+    report.upscaled = len(work) - report.were_there - len(report.failures)
+    progress(0, 1)
+    return report
+
+
+def _work(source: Path, target: Path) -> list[Pair]:
+    """Pairs the images below a folder with their results.
+
+    Raises:
+        ValueError: There are none, or they would replace themselves.
+    """
+    if source == target:
+        raise ValueError("the results would replace the images; name another folder")
+    found = [Pair(Path(a), Path(b)) for a, b in pairs([str(source)], str(target))]
+    work = [pair for pair in found if not is_video(pair.source)]
+    if not work:
+        raise ValueError(f"{source.name} holds videos only; use Upscale Video for them")
+    return work
+
+
+def _roots() -> dict[str, Path]:
+    """The folders whose content nodes may read, resolved."""
+    return {
+        "input": _resolved(Path(folder_paths.get_input_directory())),
+        "output": _resolved(Path(folder_paths.get_output_directory())),
+    }
+
+
+def _folders() -> Iterator[str]:
+    """Yields the folders to choose from: 'input', 'input/photos', ..., 'output', ..."""
+    for name, root in _roots().items():
+        for folder, below, _ in os.walk(root):
+            below[:] = sorted(each for each in below if not each.startswith("."))
+            yield (name / Path(folder).relative_to(root)).as_posix()
+
+
+def _allowed_folder(name: str) -> Path:
+    """Returns the folder that an entry stands for, resolved.
+
+    Raises:
+        ValueError: It leads out of ComfyUI's folders, or there is no such folder.
+    """
+    root, _, below = name.partition("/")
+    one_of("folder", root, _roots())
+    folder = _resolved(_roots()[root] / below)
+    if not _is_allowed(folder):
+        raise ValueError(f"{name!r} leads out of ComfyUI's input and output folders")
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {name!r}; refresh (R) and choose again")
+    return folder
+
+
+def _is_allowed(path: Path) -> bool:
+    return any(root in (path, *path.parents) for root in _roots().values())
+
+
+def _refusal(pair: Pair) -> Outcome | None:
+    """Refuses a file where a link leads from ComfyUI's folders to somewhere else."""
+    if not _is_allowed(_resolved(pair.source)):
+        where = "links to a file outside of ComfyUI's input and output folders"
+    elif _roots()["output"] not in _resolved(pair.result.parent / "_").parents:
+        where = "its result would be written outside of ComfyUI's output folder"
+    else:
+        return None
+    return failure(ValueError(f"{pair.source}: {where}"))
+
+
+def _resolved(path: Path) -> Path:
+    return Path(
+        os.path.realpath(path)
+    )  # unlike Path.resolve, also of links in a circle
+
+
+def _tag(size: Size, scale: float) -> str:
+    """Returns a size as the end of a folder's name: 'x2', 'fit-3840x2160'."""
+    asked = {
+        field.name: getattr(size, field.name)
+        for field in dataclasses.fields(size)
+        if getattr(size, field.name) != field.default
+    }
+    factor = asked.pop("factor", None if asked else scale)
+    words = [] if factor is None else [f"x{factor:g}"]
+    for name, value in asked.items():
+        shown = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words.append(f"{name}-{shown}".replace("_", "-"))
+    return "-".join(words)
