@@ -1,7 +1,8 @@
 """PSNR and SSIM on Y over folders of photos: SpanPP against bicubic and Lanczos.
 
 The photos are degraded by an antialiased bicubic downscale, after cropping so that
-every scale divides their sides; a border of ceil(s) pixels is left out.
+every scale divides their sides; a border of ceil(s) pixels is left out. "interpolated" is
+a fraction such as x2.5 with the interpolated kernel of scales such as x2.73.
 
 Run: python benchmarks/quality.py FOLDER ... [--model M] [--scales 1.5 2 ...]
 """
@@ -29,7 +30,7 @@ from spanpp_core.training.judge import degraded
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-METHODS = ("bicubic", "Lanczos", "native", "downscale")
+METHODS = ("bicubic", "Lanczos", "native", "downscale", "interpolated")
 
 
 def photo(path: Path) -> Tensor:
@@ -58,6 +59,8 @@ def results(
     yield "native", upscale(model, low, size=size, fractional="native")
     if scale % 1:
         yield "downscale", upscale(model, low, size=size, fractional="downscale")
+        size = Size(factor=scale + 1e-6)  # no simple fraction, and the same size
+        yield "interpolated", upscale(model, low, size=size, fractional="native")
 
 
 def main() -> None:
@@ -74,7 +77,7 @@ def main() -> None:
     for folder in given.folders:
         photos = [photo(path) for path in sorted(folder.iterdir())]
         print(f"\n{folder.name}, {len(photos)} photos, dB / SSIM")
-        print("| |", " | ".join(METHODS), "|\n|---|---|---|---|---|")
+        print("| |", " | ".join(METHODS), "|\n" + "|---" * 6 + "|")
         for scale in given.scales:
             exact = Fraction(scale).limit_denominator(100)
             rows: dict[str, list[tuple[float, float]]] = {}

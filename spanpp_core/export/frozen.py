@@ -21,33 +21,14 @@ from ..network.scale import cell_of, output_size
 def one_kernel(checkpoint: Checkpoint, scale: Fraction) -> Tensor:
     """Returns all kernels of a scale p/q as the weight of one convolution of stride q.
 
-    Every sub-pixel position looks at the K x K cells around its own cell, which is one
-    of q x q; in the weight its taps lie where that cell is, and all others are zero.
-
     Returns:
-        (3*p*p, C, K+q-1, K+q-1), output channels ordered (rgb, row, column), as pixel
-        shuffle wants them. At a whole scale that is the plain K x K kernel.
+        (3*p*p, C, K+q-1, K+q-1), see `ExactKernels`. At a whole scale that is the plain
+        K x K kernel.
     """
-    hyper = checkpoint.hyper
-    k, p, q = hyper.kernel_size, scale.numerator, scale.denominator
-    shape = (3, p, p, hyper.channels, k + q - 1, k + q - 1)
-    generator = IGConv(hyper)
+    generator = IGConv(checkpoint.hyper)
     generator.load_state_dict(tensors_of(checkpoint, "upsampler."))
-    weight = torch.zeros(shape)
     with torch.no_grad():
-        for group in generator.exact_kernels(scale).groups:
-            taps = group.weight.view(
-                3, len(group.rows), len(group.cols), hyper.channels, k, k
-            )
-            weight[
-                :,
-                group.rows.start : group.rows.stop,
-                group.cols.start : group.cols.stop,
-                :,
-                group.row_cell : group.row_cell + k,
-                group.col_cell : group.col_cell + k,
-            ] = taps
-    return weight.flatten(0, 2)
+        return generator.exact_kernels(scale).weight
 
 
 def repeats_last(

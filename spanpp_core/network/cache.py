@@ -93,7 +93,7 @@ class CachedIGConv(IGConv):
     def whole(self, scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns the kernel of a whole scale: the weight of one convolution."""
         kernels = cast("ExactKernels", self.cached(Fraction(scale), dtype, device))
-        return kernels.groups[0].weight
+        return kernels.weight
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and pickles are of the weights; what was made of them is made again.

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .hyperparameters import Hyperparameters
-from .kernels import NODES, ExactKernels, KernelGroup, Kernels, SampledKernels, nodes
-from .scale import is_exact, phase_groups
+from .kernels import NODES, ExactKernels, Kernels, SampledKernels, nodes
+from .scale import PhaseGroup, is_exact, phase_groups
 
 
 class IGConv(nn.Module):
@@ -49,18 +49,19 @@ class IGConv(nn.Module):
         bounded by the square of the scale.
         """
         axis = phase_groups(scale)
-        groups = (
-            KernelGroup(
-                rows.cell,
-                cols.cell,
-                rows.phases,
-                cols.phases,
-                self.kernel(rows.coordinates, cols.coordinates, float(scale)),
+        last = scale.denominator - 1
+
+        def placed(rows: PhaseGroup, cols: PhaseGroup) -> Tensor:
+            """The kernels of one cell, with the taps where that cell is."""
+            made = self.kernel(rows.coordinates, cols.coordinates, float(scale))
+            shape = (3, len(rows.phases), len(cols.phases), *made.shape[1:])
+            made = made.view(shape)
+            return F.pad(
+                made, (cols.cell, last - cols.cell, rows.cell, last - rows.cell)
             )
-            for rows in axis
-            for cols in axis
-        )
-        return ExactKernels(scale, tuple(groups))
+
+        bands = (torch.cat([placed(rows, cols) for cols in axis], 2) for rows in axis)
+        return ExactKernels(scale, torch.cat(list(bands), 1).flatten(0, 2))
 
     def sampled_kernels(self, scale: Fraction) -> SampledKernels:
         """Generates the kernels at the nodes, from which any position is interpolated."""

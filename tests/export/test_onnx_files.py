@@ -106,8 +106,8 @@ def test_metadata_says_what_it_is(small_model):
 
 
 def test_the_kernel_of_a_whole_scale_is_the_cores(any_model):
-    [group] = loaded(any_model).upsampler.exact_kernels(Fraction(3)).groups
-    assert torch.equal(one_kernel(any_model, Fraction(3)), group.weight)
+    kernels = loaded(any_model).upsampler.exact_kernels(Fraction(3))
+    assert torch.equal(one_kernel(any_model, Fraction(3)), kernels.weight)
 
 
 def test_every_phase_sees_its_own_cells(any_model):

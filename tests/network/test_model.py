@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TINY, training_network
@@ -16,7 +17,7 @@ from tiny import TINY, training_network
 import spanpp_core
 from spanpp_core.network import cache
 from spanpp_core.network.igconv import IGConv
-from spanpp_core.network.kernels import ExactKernels, KernelGroup
+from spanpp_core.network.kernels import ExactKernels
 from spanpp_core.network.model import Body, SpanPP
 from spanpp_core.network.scale import Window
 
@@ -65,20 +66,20 @@ def test_every_pixel_is_the_kernel_of_its_position(model, scale: Fraction):
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 7])
 def test_fractional_path_equals_the_whole_one(model, scale: int):
-    """The same kernels as blocks of a stride-2 period give the whole scale's image."""
+    """A whole scale s written as 2s/2 gives the image of s."""
     upsampler = model.model.upsampler
     features = torch.rand(1, TINY.channels, 8, 6)
     window = Window(0, 0, range(8 * scale), range(6 * scale))
     with torch.no_grad():
         kernels = upsampler.exact_kernels(Fraction(scale))
         expected = kernels.render(features, window)
-        [whole] = kernels.groups
-        groups = tuple(
-            KernelGroup(a, b, _span(a, scale), _span(b, scale), whole.weight)
+        whole = kernels.weight.unflatten(0, (3, scale, scale))
+        rows = (
+            torch.cat([F.pad(whole, (b, 1 - b, a, 1 - a)) for b in (0, 1)], 2)
             for a in (0, 1)
-            for b in (0, 1)
         )
-        result = ExactKernels(_Period2(scale), groups).render(features, window)
+        weight = torch.cat(list(rows), 1).flatten(0, 2)
+        result = ExactKernels(_Period2(scale), weight).render(features, window)
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -87,10 +88,6 @@ class _Period2(Fraction):
 
     numerator = property(lambda self: 2 * int(self))
     denominator = property(lambda self: 2)
-
-
-def _span(cell: int, scale: int) -> range:
-    return range(cell * scale, (cell + 1) * scale)
 
 
 @functools.cache
