@@ -22,8 +22,7 @@ from .engine.precision import fastest_dtype
 from .engine.tiled import auto_tile
 from .engine.upscaling import upscale
 from .errors import MissingPackageError
-from .video.encoder import CODECS
-from .video.pyav import pyav
+from .video import codecs_here
 
 PACKAGES = (
     "spanpp",
@@ -89,7 +88,7 @@ class Diagnosis:
     free_memory: int
     """Bytes on the device."""
     codecs: tuple[str, ...]
-    """The video encoders that can be opened."""
+    """The video encoders that can be used; those of GPUs were opened."""
     versions: Mapping[str, str | None]
     """Of `PACKAGES`; None for what is not installed."""
     self_test: SelfTest | None
@@ -147,12 +146,11 @@ def installed(name: str) -> str | None:
 
 
 def encoders() -> list[str]:
-    """Returns which of `CODECS` PyAV can encode with here."""
+    """Returns which video encoders can be used here; none without PyAV."""
     try:
-        av = pyav()
+        return codecs_here()
     except MissingPackageError:
         return []
-    return [name for name in CODECS if name in av.codecs_available]
 
 
 def self_test(model: SpanPPDescriptor, seconds: float) -> SelfTest:

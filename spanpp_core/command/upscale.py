@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,7 @@ def upscale(
     resumed. A file that cannot be upscaled is reported and skipped; the exit status is
     then 1.
     """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
     if ray is None and (workers or gpus_per_worker):
         raise SpanPPError("--workers and --gpus-per-worker need --ray")
     settings = UpscaleOptions(

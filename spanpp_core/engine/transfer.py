@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,39 @@ def copy_streams(device: torch.device) -> CopyStreams | None:
     if device.type != "cuda":
         return None
     return CopyStreams(torch.cuda.Stream(device), torch.cuda.Stream(device))
+
+
+@contextmanager
+def on_stream(stream: torch.cuda.Stream | None) -> Generator[None]:
+    """Has this thread queue its GPU work in a stream within the block; None: as it does."""
+    with nullcontext() if stream is None else torch.cuda.stream(stream):
+        yield
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A tensor that one thread made, for another thread that uses another stream."""
+
+    tensor: Tensor
+    made: torch.cuda.Event | None
+    """When it is there; None where there are no streams."""
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Handover:
+        """Hands over what the current stream of this thread makes."""
+        if not tensor.is_cuda:
+            return cls(tensor, None)
+        made = torch.cuda.Event()
+        made.record(torch.cuda.current_stream(tensor.device))
+        return cls(tensor, made)
+
+    def received(self) -> Tensor:
+        """Returns the tensor; the current stream of this thread waits for it."""
+        if self.made is not None:
+            stream = torch.cuda.current_stream(self.tensor.device)
+            stream.wait_event(self.made)
+            self.tensor.record_stream(stream)
+        return self.tensor
 
 
 def narrower(a: torch.dtype, b: torch.dtype) -> torch.dtype:

@@ -1,11 +1,13 @@
 """Videos, through PyAV: decoded, upscaled and encoded frame by frame.
 
 As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
-`segments` -> `remux`; `upscaling` leads it, and all of them use `pyav`.
+`segments` -> `remux`; `upscaling` leads it in the threads of `stages`. `codecs` says what
+can be written, and all of them use `pyav`.
 """
 
 from ..errors import VideoError
-from .encoder import CODECS, WRITABLE
+from .codecs import CODECS, codecs_here
+from .encoder import WRITABLE
 from .source import VIDEO_SUFFIXES
 from .upscaling import Summary, fingerprint, upscale_video
 
@@ -15,6 +17,7 @@ __all__ = [
     "WRITABLE",
     "Summary",
     "VideoError",
+    "codecs_here",
     "fingerprint",
     "upscale_video",
 ]

@@ -7,11 +7,10 @@ between two rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 UNSPECIFIED = 2
@@ -32,6 +31,13 @@ LUMA = {
 
 HD_HEIGHT = 720
 """Rows from which players take an untagged video for BT.709, and below for BT.601."""
+
+
+SERIAL_VALUES = 2**15
+"""
+PyTorch computes fewer values than this on the calling thread. Bands of so many stay in a
+core's cache, and leave the other cores to the network.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,70 +88,127 @@ def to_rgb(planes: Sequence[Tensor], encoding: Encoding) -> Tensor:
     """Converts one frame to (1, 3, H, W) float32 in [0, 1].
 
     Args:
-        planes: Y', Cb and Cr, or Y' alone; each (H, W) of whole numbers, chroma of the
-            same size or half in one or both directions.
+        planes: Y', Cb and Cr, or Y' alone; each (H, W) of integers, see `to_planes`;
+            chroma of the same size, or half of it in one or both directions.
         encoding: What the numbers mean.
     """
-    luma = planes[0].float().sub_(encoding.black).div_(encoding.luma_span)
-    if len(planes) == 1:
-        return luma.clamp_(0, 1).expand(1, 3, -1, -1)
-    half = 1 << (encoding.bits - 1)
-    cb, cr = (
-        _upsampled(plane.float().sub_(half).div_(encoding.chroma_span), luma.shape)
-        for plane in planes[1:]
-    )
+    height, width = planes[0].shape
+    rgb = torch.empty(3, height, width, device=planes[0].device)
     red_share, blue_share = LUMA[encoding.matrix]
-    red = luma + 2 * (1 - red_share) * cr
-    blue = luma + 2 * (1 - blue_share) * cb
-    green = (luma - red_share * red - blue_share * blue) / (1 - red_share - blue_share)
-    return torch.stack([red, green, blue])[None].clamp_(0, 1)
+    green_share = 1 - red_share - blue_share
+    for rows in _bands(rgb):
+        luma = values(planes[0][rows]).sub_(encoding.black).div_(encoding.luma_span)
+        red, green, blue = rgb[:, rows].unbind()
+        if len(planes) == 1:
+            for channel in (red, green, blue):
+                torch.clamp(luma, 0, 1, out=channel)
+            continue
+        cb, cr = (
+            _upsampled(plane, rows, (height, width))
+            .sub_(1 << (encoding.bits - 1))
+            .div_(encoding.chroma_span)
+            for plane in planes[1:]
+        )
+        torch.add(luma, cr, alpha=2 * (1 - red_share), out=red)
+        torch.add(luma, cb, alpha=2 * (1 - blue_share), out=blue)
+        luma.sub_(red, alpha=red_share).sub_(blue, alpha=blue_share)
+        torch.div(luma, green_share, out=green)
+        for channel in (red, green, blue):
+            channel.clamp_(0, 1)
+    return rgb[None]
 
 
 def to_planes(
     rgb: Tensor, encoding: Encoding, halved: tuple[bool, bool]
 ) -> list[Tensor]:
-    """Converts (1, 3, H, W) in [0, 1] to planes of Y', Cb and Cr, each (H, W) int32.
+    """Converts (1, 3, H, W) in [0, 1] to planes of Y', Cb and Cr.
 
     Args:
         rgb: The frame; of even height or width where chroma is halved.
         encoding: What the numbers will mean.
         halved: Whether chroma has half the rows, and half the columns.
+
+    Returns:
+        Each (H, W), uint8, or for more than 8 bits int16 that holds the bits of uint16:
+        see `values`. On the device of ``rgb``.
     """
-    red, green, blue = rgb[0].float()
-    red_share, blue_share = LUMA[encoding.matrix]
-    green_share = 1 - red_share - blue_share
-    luma = red_share * red + green_share * green + blue_share * blue
-    cb = (blue - luma) / (2 * (1 - blue_share))
-    cr = (red - luma) / (2 * (1 - red_share))
-    top, half = (1 << encoding.bits) - 1, 1 << (encoding.bits - 1)
-    planes = [luma * encoding.luma_span + encoding.black]
-    planes += [
-        _downsampled(plane, halved) * encoding.chroma_span + half for plane in (cb, cr)
+    height, width = rgb.shape[2:]
+    dtype = torch.uint8 if encoding.bits == 8 else torch.int16
+    size = (height // 2 if halved[0] else height, width // 2 if halved[1] else width)
+    made = [
+        torch.empty(shape, dtype=dtype, device=rgb.device)
+        for shape in ((height, width), size, size)
     ]
-    return [plane.round_().clamp_(0, top).int() for plane in planes]
+    red_share, blue_share = LUMA[encoding.matrix]
+    half = 1 << (encoding.bits - 1)
+    for rows in _bands(rgb[0]):
+        red, green, blue = rgb[0, :, rows].float().unbind()
+        luma = red.mul(red_share).add_(blue, alpha=blue_share)
+        luma.add_(green, alpha=1 - red_share - blue_share)
+        of_chroma = slice(rows.start // 2, rows.stop // 2) if halved[0] else rows
+        shares = ((blue, blue_share), (red, red_share))
+        for plane, (channel, share) in zip(made[1:], shares):
+            chroma = _downsampled(channel - luma, halved)
+            chroma = chroma.mul_(encoding.chroma_span / (2 * (1 - share))).add_(half)
+            plane[of_chroma] = _rounded(chroma, encoding)
+        luma.mul_(encoding.luma_span).add_(encoding.black)
+        made[0][rows] = _rounded(luma, encoding)
+    return made
 
 
-def _upsampled(plane: Tensor, size: Sequence[int]) -> Tensor:
-    """Brings chroma to the size of luma, (H, W), linearly."""
+def values(plane: Tensor) -> Tensor:
+    """Returns the values of a plane as float32; int16 holds the bits of uint16."""
+    if plane.dtype == torch.int16:
+        plane = plane.int().bitwise_and_(0xFFFF)
+    return plane.float()
+
+
+def _rounded(plane: Tensor, encoding: Encoding) -> Tensor:
+    plane = plane.round_().clamp_(0, (1 << encoding.bits) - 1)
+    return plane if encoding.bits == 8 else plane.int()  # no int16 has 16 bits
+
+
+def _bands(image: Tensor) -> Iterator[slice]:
+    """Cuts the rows of (C, H, W) into even bands of `SERIAL_VALUES`; not on a GPU."""
+    height, width = image.shape[1:]
+    size = height
+    if image.device.type == "cpu":
+        size = max(2, (SERIAL_VALUES - 1) // width // 2 * 2)
+    for top in range(0, height, size):
+        yield slice(top, min(height, top + size))
+
+
+def _upsampled(plane: Tensor, rows: slice, size: Sequence[int]) -> Tensor:
+    """Returns some rows of chroma at the size of luma, (rows, W) float32, linearly.
+
+    Args:
+        plane: All of it, at the size of luma or half.
+        rows: Of luma, from an even one on.
+        size: (height, width) of luma.
+    """
     height, width = size
-    if plane.shape[0] != height:
-        rows = 2 * plane.shape[0]
-        plane = F.interpolate(
-            plane[None, None], (rows, plane.shape[1]), mode="bilinear"
-        )[0, 0, :height]
+    if plane.shape[0] == height:
+        found = values(plane[rows])
+    else:
+        first, last = rows.start // 2 - 1, (rows.stop + 1) // 2 + 1
+        at = torch.arange(first, last, device=plane.device)
+        near = values(plane[at.clamp_(0, plane.shape[0] - 1)])
+        above, here, below = near[:-2], near[1:-1], near[2:]
+        both = [here.lerp(above, 0.25), here.lerp(below, 0.25)]
+        found = torch.stack(both, dim=1).flatten(0, 1)[: rows.stop - rows.start]
     if plane.shape[1] != width:
-        right = torch.cat([plane[:, 1:], plane[:, -1:]], dim=1)
-        between = (plane + right) / 2
-        plane = torch.stack([plane, between], dim=2).flatten(1)[:, :width]
-    return plane
+        right = torch.cat([found[:, 1:], found[:, -1:]], dim=1)
+        both = [found, found.lerp(right, 0.5)]
+        found = torch.stack(both, dim=2).flatten(1)[:, :width]
+    return found
 
 
 def _downsampled(plane: Tensor, halved: tuple[bool, bool]) -> Tensor:
     """Takes chroma where it is stored: the mean of two rows, around every other column."""
     rows, columns = halved
     if rows:
-        plane = (plane[0::2] + plane[1::2]) / 2
+        plane = plane[0::2].lerp(plane[1::2], 0.5)
     if columns:
         left = torch.cat([plane[:, :1], plane[:, 1:-1:2]], dim=1)
-        plane = (left + 2 * plane[:, 0::2] + plane[:, 1::2]) / 4
+        plane = left.add_(plane[:, 0::2], alpha=2).add_(plane[:, 1::2]).div_(4)
     return plane

@@ -1,21 +1,24 @@
-"""What a video is written as: the encoders, their settings, and frames into packets."""
+"""What a video is written as, and frames into packets."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from ..errors import VideoError
+from .codecs import ANY_PLANAR, CODECS, check_hardware, pixel_formats
 from .colour import Encoding, to_planes
-from .pyav import pyav
+from .pyav import pyav, reason
 from .segments import EncodedFrame
 from .source import FULL_RANGE, Clip
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from torch import Tensor
 
 LIMITED_RANGE = 1
 
@@ -23,30 +26,6 @@ WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 """Endings of the containers that are written."""
 
 _GLOBAL_HEADER = 1 << 22  # FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER
-
-
-@dataclass(frozen=True)
-class Codec:
-    """An encoder's settings where nothing else is asked for."""
-
-    crf: int | None
-    """Constant quality, lower is better; None for an encoder that has no such scale."""
-    options: Mapping[str, str]
-    least_width: int = 2
-    """Columns that it takes at least, in pixels."""
-
-
-CODECS = {
-    # its macroblock tree makes other bytes of the same frames at every run
-    "libx264": Codec(17, {"preset": "medium", "x264-params": "mbtree=0"}),
-    # it writes beyond its own memory when a video is narrower than its largest block
-    "libx265": Codec(18, {"preset": "medium", "x265-params": "log-level=error"}, 64),
-    "libvpx-vp9": Codec(18, {"b": "0", "row-mt": "1", "cpu-used": "2"}),
-    "libsvtav1": Codec(20, {"preset": "6"}),
-    "prores_ks": Codec(None, {"profile": "3"}),
-    "ffv1": Codec(None, {"level": "3"}),
-}
-"""By FFmpeg's names. Qualities are those at which the result looks like its input."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +37,9 @@ class Format:
     height: int
     width: int
     pixel_format: str
+    """What frames are made in, by FFmpeg's name."""
+    given_format: str
+    """What the encoder is given them in: the same samples, packed otherwise for GPUs."""
     halved: tuple[bool, bool]
     """Whether chroma has half the rows, and half the columns."""
     encoding: Encoding
@@ -70,6 +52,8 @@ class Format:
         codec: str | None,
         crf: int | None,
         to: Path,
+        *,
+        b_frames: bool = True,
     ) -> Format:
         """Chooses how to write ``clip`` at a size in pixels.
 
@@ -83,24 +67,27 @@ class Format:
             codec: A name of `CODECS`; None for the usual one of the container.
             crf: Constant quality; None for the codec's own.
             to: The file to write.
+            b_frames: Whether frames may be stored in another order than shown.
 
         Raises:
-            VideoError: The encoder is not to be had, or does not go with the container
-                or the quality.
+            VideoError: The encoder is not available here, or the container, the width
+                or the quality does not go with it.
         """
         suffix = to.suffix.lower()
         if suffix not in WRITABLE:
             raise VideoError(f"{to}: can write {', '.join(WRITABLE)} only")
         codec = codec or ("libvpx-vp9" if suffix == ".webm" else "libx264")
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
-        formats = _pixel_formats(codec)
-        options = dict(CODECS[codec].options)
-        default = CODECS[codec].crf
-        if default is not None:
-            options["crf"] = str(default if crf is None else crf)
-        elif crf is not None:
-            raise VideoError(f"{codec} has no constant quality; leave --crf out")
-        name, subsampling, bits = _nearest(formats, clip)
+        formats = pixel_formats(codec)
+        kind = CODECS[codec]
+        options = dict(kind.options)
+        if not b_frames:
+            options["bf"] = "0"
+        if crf is not None and not kind.quality:
+            raise VideoError(f"{codec} has no constant quality (crf); leave it out")
+        quality = str(kind.crf if crf is None else crf)
+        options |= dict.fromkeys(kind.quality, quality)
+        name = _nearest(formats, clip)
+        subsampling, bits = ANY_PLANAR[name]
         halved = {"420": (True, True), "422": (False, True)}.get(
             subsampling, (False, False)
         )
@@ -108,18 +95,28 @@ class Format:
         width -= width % 2 if halved[1] else 0
         if not height or not width:
             raise VideoError(f"{to}: a video of this kind is at least 2x2 pixels")
-        if width < CODECS[codec].least_width:
+        if width < kind.least_width:
             raise VideoError(
                 f"{to}: {width} pixels are too narrow for {codec}, which takes"
-                f" {CODECS[codec].least_width} or more; take another --codec"
+                f" {kind.least_width} or more; choose another codec"
             )
+        check_hardware(codec)
         encoding = replace(clip.encoding, bits=bits)
-        return Format(codec, options, height, width, name, halved, encoding)
+        given = formats[name]
+        return Format(codec, options, height, width, name, given, halved, encoding)
+
+    def planes(self, rgb: Tensor) -> list[Tensor]:
+        """Converts (1, 3, H, W) in [0, 1] to the planes of a frame, in main memory.
+
+        Rows and columns at the end that are not written are left out.
+        """
+        rgb = rgb[..., : self.height, : self.width]
+        return [plane.cpu() for plane in to_planes(rgb, self.encoding, self.halved)]
 
     def configure(self, context: Any, clip: Clip) -> None:
         """Sets up an encoder's context that is not open yet."""
         context.width, context.height = self.width, self.height
-        context.pix_fmt = self.pixel_format
+        context.pix_fmt = self.given_format
         context.time_base = clip.time_base
         context.framerate = clip.rate
         if clip.sample_aspect is not None:
@@ -153,19 +150,18 @@ class Encoder:
         form.configure(self._context, clip)
         self._durations: dict[int, int] = {}
 
-    def encode(self, pts: int, duration: int, rgb: Tensor) -> Iterator[EncodedFrame]:
-        """Takes a frame, (1, 3, H, W) in [0, 1] of at least the size that is written."""
+    def encode(
+        self, pts: int, duration: int, planes: Sequence[Tensor]
+    ) -> Iterator[EncodedFrame]:
+        """Takes a frame as `Format.planes` returns it."""
         form = self._form
-        rgb = rgb[..., : form.height, : form.width]
         frame = self._av.VideoFrame(form.width, form.height, form.pixel_format)
-        deep = form.encoding.bits > 8
-        for plane, made in zip(
-            frame.planes, to_planes(rgb, form.encoding, form.halved)
-        ):
-            stored = np.zeros((plane.height, plane.line_size), np.uint8)
-            target = stored.view("<u2") if deep else stored
-            target[:, : plane.width] = made.cpu().numpy()
-            plane.update(stored.tobytes())
+        for stored, plane in zip(frame.planes, planes):
+            pixels = plane.numpy()
+            rows = np.frombuffer(stored, pixels.dtype).reshape(stored.height, -1)
+            rows[:, : stored.width] = pixels
+        if form.given_format != form.pixel_format:
+            frame = frame.reformat(format=form.given_format)
         frame.pts, frame.time_base = pts, self._clip.time_base
         form.tag(frame, self._clip)
         self._durations[pts] = duration
@@ -175,13 +171,14 @@ class Encoder:
         """Yields what the encoder still holds back."""
         yield from self._frames(None)
 
-    def _frames(self, frame: Any) -> Iterator[EncodedFrame]:
+    def _frames(self, frame: VideoFrame | None) -> Iterator[EncodedFrame]:
+        form = self._form
         try:
             packets = self._context.encode(frame)
-        except self._av.error.FFmpegError as error:
+        except (self._av.error.FFmpegError, OSError) as error:
             raise VideoError(
-                f"{self._form.codec} refused {self._form.width}x{self._form.height} in"
-                f" {self._form.pixel_format} ({error.strerror}); try another --codec"
+                f"{form.codec} refused {form.width}x{form.height} in"
+                f" {form.given_format} ({reason(error)}); choose another codec"
             ) from error
         for packet in packets:
             duration = self._durations.pop(packet.pts, 0)
@@ -190,35 +187,13 @@ class Encoder:
             )
 
 
-def _pixel_formats(codec: str) -> dict[str, tuple[str, int]]:
-    """Returns chroma and depth of the planar formats that an encoder takes, by name."""
-    if codec not in CODECS:
-        raise VideoError(f"codec {codec} is not one of {', '.join(CODECS)}")
-    av = pyav()
-    try:
-        names = {each.name for each in av.codec.Codec(codec, "w").video_formats}
-    except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(
-            f"this av has no {codec}; choose one of {', '.join(CODECS)}"
-        ) from error
-    known = {
-        f"yuv{chroma}p" + ("" if bits == 8 else f"{bits}le"): (chroma, bits)
-        for chroma in ("420", "422", "444")
-        for bits in (8, 10, 12, 16)
-    }
-    return {name: kind for name, kind in known.items() if name in names}
-
-
-def _nearest(
-    formats: Mapping[str, tuple[str, int]], clip: Clip
-) -> tuple[str, str, int]:
-    """Returns the name, chroma and depth nearest to a clip's, sooner finer than not."""
+def _nearest(formats: Collection[str], clip: Clip) -> str:
+    """Returns the format nearest to a clip's, rather finer than coarser."""
 
     def loss(name: str) -> tuple[bool, int, bool, int]:
-        chroma, bits = formats[name]
+        chroma, bits = ANY_PLANAR[name]
         depth = bits - clip.encoding.bits
         colour = int(chroma) - int(clip.subsampling)
         return depth < 0, abs(depth), colour < 0, abs(colour)
 
-    name = min(formats, key=loss)
-    return (name, *formats[name])
+    return min(formats, key=loss)

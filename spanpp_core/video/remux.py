@@ -115,8 +115,8 @@ def _add_streams(
                 added = picture = made.add_stream(form.codec, rate=clip.rate)
             except ValueError as error:
                 raise VideoError(
-                    f"{path.suffix} cannot hold {form.codec}; write .mkv, or take"
-                    " another --codec"
+                    f"{path.suffix} cannot hold {form.codec}; write .mkv, or choose"
+                    " another codec"
                 ) from error
             form.configure(picture.codec_context, clip)
         elif _fits(stream, path):

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import VideoError
-from .colour import BT709, Encoding, matrix_of, to_rgb
+from .colour import BT709, Encoding, matrix_of, to_rgb, values
 from .pyav import pyav, reason
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.plane import VideoPlane
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg",
@@ -199,26 +203,29 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
                 )
 
 
-def pixels(clip: Clip, frame: Any, device: torch.device) -> Tensor:
-    """Returns a frame upright as (1, 3, H, W) float32 in [0, 1], on a device."""
+def pixels(clip: Clip, frame: VideoFrame, device: torch.device) -> Tensor:
+    """Returns a frame upright as (1, 3, H, W) float32 in [0, 1], on a device.
+
+    It goes there as it is stored, in 1 or 2 bytes per sample.
+    """
     if frame.format.name.replace("yuvj", "yuv") != clip.pixel_format:
         frame = frame.reformat(format=clip.pixel_format)
     planes = [_plane(plane, clip.encoding.bits).to(device) for plane in frame.planes]
     if clip.is_rgb:
         green, blue, red = planes
-        rgb = torch.stack([red, green, blue])[None].float()
+        rgb = torch.stack([values(plane) for plane in (red, green, blue)])[None]
         rgb /= (1 << clip.encoding.bits) - 1
     else:
         rgb = to_rgb(planes, clip.encoding)
     return rgb.rot90(clip.turns, (2, 3))
 
 
-def _plane(plane: Any, bits: int) -> Tensor:
-    """A plane as (H, W), uint8 or int32."""
-    kind = np.dtype(np.uint8 if bits == 8 else "<u2")
-    rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)
-    stored = rows[: plane.height, : plane.width]
-    return torch.from_numpy(stored.astype(np.uint8 if bits == 8 else np.int32))
+def _plane(plane: VideoPlane, bits: int) -> Tensor:
+    """Returns a plane as (H, W), uint8 or int16, see `values`."""
+    kind = np.dtype(np.uint8 if bits == 8 else "<i2")
+    stored: Any = np.frombuffer(cast("memoryview", plane), kind)
+    rows = stored.reshape(-1, plane.line_size // kind.itemsize)
+    return torch.from_numpy(rows[: plane.height, : plane.width].copy())
 
 
 def _rgb(bits: int) -> str:

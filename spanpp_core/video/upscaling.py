@@ -1,11 +1,16 @@
-"""A video upscaled frame by frame, in the memory of a few frames; it can be resumed."""
+"""A video upscaled frame by frame, in the memory of a few frames; it can be resumed.
+
+Three threads work side by side: one decodes, the caller's runs the network, one encodes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from ..backends import chosen
 from ..descriptor import SpanPPDescriptor
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
+from ..engine.transfer import Handover, copy_streams, on_stream
 from ..engine.upscaling import Upscaling, prepare
 from ..errors import VideoError
 from .encoder import Encoder, Format
@@ -22,6 +28,13 @@ from .pyav import pyav
 from .remux import dry_run, remux
 from .segments import EncodedFrame, SegmentFolder, in_decoding_order
 from .source import Clip, decoded, pixels, probe
+from .stages import ahead, behind
+
+QUEUED_FRAMES = 2
+"""Decoded frames that wait for the network."""
+
+QUEUED_RESULTS = 1
+"""Upscaled frames that wait for the encoder: each is large."""
 
 SEGMENT = 120
 """Frames in a segment: what is lost at most when a run is stopped."""
@@ -56,6 +69,7 @@ def upscale_video(
     tile: int | None = None,
     on_progress: Progress | None = None,
     segment: int = SEGMENT,
+    b_frames: bool = True,
 ) -> Summary:
     """Upscales a video file; all of it but the picture is copied.
 
@@ -75,6 +89,8 @@ def upscale_video(
         on_progress: Called with the frames done and in all (an estimate where the file
             does not count them). Whatever it raises stops the run.
         segment: Frames in a segment.
+        b_frames: Whether the encoder may store frames in another order than shown, which
+            makes files smaller. Some programs lose such frames in .mkv.
 
     Raises:
         VideoError: A file cannot be read or written.
@@ -85,7 +101,7 @@ def upscale_video(
     clip = probe(source)
     frame = (clip.height, clip.width)
     run = prepare(model, frame, size, fractional=fractional, tile=tile)
-    form = Format.of(clip, *run.output_size, codec, crf, result)
+    form = Format.of(clip, *run.output_size, codec, crf, result, b_frames=b_frames)
     settings = {
         "source and model": fingerprint(model, source),
         "size": [*run.output_size, *run.output.picture, run.scale],
@@ -119,6 +135,16 @@ def upscale_video(
 
 
 @dataclass(frozen=True)
+class _Frame:
+    """A frame on its way from one thread to the next."""
+
+    pts: int
+    duration: int
+    image: Handover
+    """(1, 3, H, W) in [0, 1], on the device."""
+
+
+@dataclass(frozen=True)
 class _Frames:
     """The frames of one clip on their way through the network."""
 
@@ -128,33 +154,63 @@ class _Frames:
     on_progress: Progress | None
 
     def segments(self, segments: SegmentFolder, size: int) -> int:
-        """Makes the segments that are missing; returns the frames in all."""
-        frames = decoded(self.clip)
-        # decoding again what is finished is exact in every file, and seeking is not
-        count = sum(1 for _ in islice(frames, segments.finished() * size))
-        while (first := next(frames, None)) is not None:
-            segment = islice(chain([first], frames), size)
-            made = self._encoded(segment, count)
-            segments.write(count // size, made)
-            count += len(segments.times(count // size))
+        """Makes the segments that are missing; returns the frames in all.
+
+        When a run is stopped, the segments whose frames are all made are still written.
+        """
+        finished = segments.finished()
+        count = sum(len(segments.times(index)) for index in range(finished))
+        decode = ahead(self._decoded(count), QUEUED_FRAMES)
+        encode = behind(partial(self._write, segments, finished, size), QUEUED_RESULTS)
+        with decode as frames, encode as put:
+            for done in self._upscaled(frames, put):
+                count += done
+                if self.on_progress is not None:
+                    self.on_progress(count, max(count, self.clip.frames))
         return count
 
-    def _encoded(
-        self, frames: Iterator[tuple[int, int, Any]], before: int
-    ) -> Iterator[EncodedFrame]:
-        encoder = Encoder(self.form, self.clip)
+    def _decoded(self, skip: int) -> Generator[_Frame]:
+        """Yields the frames behind the first ones; in a thread of its own."""
         device = self.run.device
+        streams = copy_streams(device)
+        # decoding again what is finished is exact in every file, and seeking is not
+        for pts, duration, frame in islice(decoded(self.clip), skip, None):
+            with on_stream(streams and streams.into):
+                image = Handover.of(pixels(self.clip, frame, device))
+            yield _Frame(pts, duration, image)
+
+    def _upscaled(
+        self, frames: Iterator[_Frame], put: Callable[[_Frame], None]
+    ) -> Iterator[int]:
+        """Runs the network batch by batch; yields how many frames it has put."""
         batch = 1
-        if device.type != "cpu":
+        if self.run.device.type != "cpu":
             batch = max(1, BATCH_PIXELS // (self.clip.height * self.clip.width))
         while several := list(islice(frames, batch)):
-            images = [pixels(self.clip, frame, device) for _, _, frame in several]
-            results = self.run.run(torch.cat(images))
-            for (pts, duration, _), rgb in zip(several, results):
-                yield from encoder.encode(pts, duration, rgb[None])
-            before += len(several)
-            if self.on_progress is not None:
-                self.on_progress(before, max(before, self.clip.frames))
+            images = [frame.image.received() for frame in several]
+            results = self.run.run(images[0] if batch == 1 else torch.cat(images))
+            for frame, rgb in zip(several, results):
+                put(replace(frame, image=Handover.of(rgb[None])))
+            yield len(several)
+
+    def _write(
+        self, segments: SegmentFolder, index: int, size: int, frames: Iterator[_Frame]
+    ) -> None:
+        """Writes segments from one on; in a thread of its own."""
+        for number in count_from(index):
+            first = next(frames, None)
+            if first is None:
+                return
+            segment = islice(chain([first], frames), size)
+            segments.write(number, self._encoded(segment))
+
+    def _encoded(self, frames: Iterator[_Frame]) -> Iterator[EncodedFrame]:
+        encoder = Encoder(self.form, self.clip)
+        streams = copy_streams(self.run.device)
+        for frame in frames:
+            with on_stream(streams and streams.out):
+                planes = self.form.planes(frame.image.received())
+            yield from encoder.encode(frame.pts, frame.duration, planes)
         yield from encoder.finish()
 
 

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from spanpp_core import upscale
 from spanpp_core.engine import pipeline, transfer
-from spanpp_core.engine.transfer import CopyStreams, memory_order
+from spanpp_core.engine.transfer import (
+    CopyStreams,
+    Handover,
+    memory_order,
+    on_stream,
+)
 
 CPU = torch.device("cpu")
 
@@ -105,6 +110,52 @@ def test_only_more_than_one_job_is_staged(model, monkeypatch, staged, tile):
     assert torch.equal(result, expected)
     assert (staged_before > 0) == (tile is not None)
     assert len(staged) == staged_before
+
+
+class OnGPU:
+    """A tensor that says it is on a GPU, and notes which streams use it."""
+
+    is_cuda = True
+    device = torch.device("cuda", 0)
+
+    def __init__(self) -> None:
+        self.used_by: list[object] = []
+
+    def record_stream(self, stream: object) -> None:
+        self.used_by.append(stream)
+
+
+def test_a_tensor_is_handed_over_from_stream_to_stream(monkeypatch):
+    """Whoever receives it waits on the GPU for what made it, and nothing else waits."""
+    waited: list[tuple[str, str]] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_event(self, event: Recorded) -> None:
+            waited.append((self.name, event.stream.name))
+
+    class Recorded:
+        def record(self, stream: Named) -> None:
+            self.stream = stream
+
+    streams = [Named("side"), Named("main")]
+    monkeypatch.setattr(torch.cuda, "Event", Recorded)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams.pop(0))
+    tensor = OnGPU()
+    assert Handover.of(tensor).received() is tensor
+    assert waited == [("main", "side")]
+    assert [stream.name for stream in tensor.used_by] == ["main"]
+
+
+def test_on_a_processor_a_handover_is_the_tensor():
+    image = torch.rand(3)
+    handed = Handover.of(image)
+    assert handed.made is None
+    assert handed.received() is image
+    with on_stream(None):
+        pass
 
 
 def test_one_pair_of_streams_serves_a_device(monkeypatch):

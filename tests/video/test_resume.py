@@ -73,10 +73,10 @@ import os, signal
 from spanpp_core.command import app
 from spanpp_core.video import encoder
 encode = encoder.Encoder.encode
-def dying(self, pts, duration, rgb):
+def dying(self, pts, duration, planes):
     if pts == 512 * 150:
         os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, pts, duration, rgb)
+    return encode(self, pts, duration, planes)
 encoder.Encoder.encode = dying
 app.run(["upscale", {str(source)!r}, "-o", {str(result)!r}, "-m", {str(weights)!r}])
 """
