@@ -14,6 +14,7 @@ from .demo_photo import SpanPPDemoPhoto
 from .export import SpanPPExport
 from .load_model import SpanPPLoadModel
 from .model_info import SpanPPModelInfo
+from .output_folder import list_own_models
 from .save_slim import SpanPPSaveSlim
 from .set_scale import SpanPPSetScale
 from .upscale import SpanPPUpscale
@@ -26,6 +27,7 @@ class SpanPPExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        list_own_models()
         return [
             SpanPPLoadModel,
             SpanPPSetScale,

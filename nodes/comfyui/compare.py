@@ -8,7 +8,6 @@ from typing_extensions import override
 
 from ...spanpp_core import split_view
 from .compatibility import node_schema
-from .progress import show_text
 
 
 class SpanPPCompare(io.ComfyNode):
@@ -24,7 +23,17 @@ class SpanPPCompare(io.ComfyNode):
                 "Shows an image before and after upscaling as one picture with a dividing"
                 " line."
             ),
-            search_aliases=["before after", "compare images", "split view"],
+            search_aliases=[
+                *("before after", "compare images", "split view", "before and after"),
+                *(
+                    "对比",
+                    "比较图像",
+                    "前后对比",
+                    "比較",
+                    "画像比較",
+                    "ビフォーアフター",
+                ),
+            ],
             is_output_node=True,
             inputs=[
                 io.Image.Input(
@@ -51,10 +60,9 @@ class SpanPPCompare(io.ComfyNode):
                 io.Image.Output(
                     "comparison",
                     display_name="comparison",
-                    tooltip="A picture a frame, of the size of 'after'.",
+                    tooltip="One picture per frame, of the size of 'after'.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @override
@@ -64,9 +72,13 @@ class SpanPPCompare(io.ComfyNode):
             before.movedim(-1, 1), after.movedim(-1, 1), divider
         ).movedim(1, -1)
         _, height, width, _ = before.shape
-        _, out_height, out_width, _ = after.shape
-        show_text(
-            cls,
-            f"left: bicubic from {width}x{height} px · right: {out_width}x{out_height} px",
-        )
-        return io.NodeOutput(comparison, ui=ui.PreviewImage(comparison))
+        frames, out_height, out_width, channels = after.shape
+        text = f"left: bicubic from {width}x{height} px"
+        text += f" · right: {out_width}x{out_height} px"
+        if frames > 1:
+            text += f"\nfirst of {frames} frames"
+        first = comparison[:1]
+        if channels < 3:  # grey, with alpha or not
+            first = first[..., :1].expand(-1, -1, -1, 3)
+        shown = ui.PreviewImage(first).as_dict()
+        return io.NodeOutput(comparison, ui={**shown, "text": (text,)})

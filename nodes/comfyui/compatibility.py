@@ -36,13 +36,34 @@ def node_schema(**fields: Any) -> io.Schema:
     return io.Schema(**known)
 
 
+def factor_input(
+    factor_id: str, *, tooltip: str, any_type: bool = True, **fields: Any
+) -> io.Input:
+    """Returns the input of a factor from 1 to 8, with four decimals.
+
+    Args:
+        factor_id: Its id.
+        tooltip: What it is.
+        any_type: Whether whole numbers and texts may be connected, and be in a prompt,
+            which the host then does not check: a node needs `validate_inputs` for it.
+        fields: What else the host takes.
+    """
+    number = io.Float.Input(
+        factor_id,
+        default=2.0,
+        min=1.0,
+        max=8.0,
+        step=0.0001,  # the front end rounds to it; web/numbers.js makes larger steps
+        tooltip=tooltip,
+        **fields,
+    )
+    return io.MultiType.Input(number, types=[io.Int, io.String]) if any_type else number
+
+
 def choice(
     choice_id: str, options: Mapping[str, Sequence[io.WidgetInput]], tooltip: str
 ) -> list[io.Input]:
     """Returns the inputs of a choice whose options each bring inputs of their own.
-
-    Place them last: the number of widgets differs between hosts, and saved graphs store
-    widget values by position.
 
     Args:
         choice_id: Its nested inputs become ``choice_id.nested``.
@@ -55,19 +76,22 @@ def choice(
         ]
         return [io.DynamicCombo.Input(choice_id, options=dynamic, tooltip=tooltip)]
     combo = io.Combo.Input(choice_id, options=list(options), tooltip=tooltip)
-    flat: list[io.Input] = [combo]
+    flat: dict[str, io.WidgetInput] = {}
+    users: dict[str, list[str]] = {}
     for key, inputs in options.items():
         for nested in inputs:
-            nested.id = f"{choice_id}.{nested.id}"
-            nested.tooltip = f"Used by '{key}'. {nested.tooltip}"
-            nested.optional = True
-            flat.append(nested)
-    return flat
+            flat.setdefault(nested.id, nested)
+            users.setdefault(nested.id, []).append(f"'{key}'")
+    for nested_id, nested in flat.items():
+        nested.id = f"{choice_id}.{nested_id}"
+        nested.tooltip = f"Used by {', '.join(users[nested_id])}. {nested.tooltip}"
+        nested.optional = True
+    return [combo, *flat.values()]
 
 
 def chosen(
     choice_id: str,
-    value: str | Mapping[str, Any],
+    value: str | Mapping[str, Any] | None,
     flat: Mapping[str, Any],
     options: Mapping[str, Sequence[io.WidgetInput]],
 ) -> tuple[str, dict[str, Any]]:
@@ -75,7 +99,8 @@ def chosen(
 
     Args:
         choice_id: What `choice` was given.
-        value: What the host passed for it: a mapping from a dynamic combo, else a string.
+        value: What the host passed for it: a mapping from a dynamic combo, a string
+            from a plain one, and None for an option that it does not know.
         flat: The remaining arguments of ``execute``, where older hosts pass nested
             values.
         options: What `choice` was given; a nested value left out takes its default.
@@ -83,8 +108,8 @@ def chosen(
     Raises:
         ValueError: There is no such option.
     """
-    if isinstance(value, str):
-        option = value
+    if value is None or isinstance(value, str):
+        option = value or ""
         given = {
             name.removeprefix(f"{choice_id}."): each for name, each in flat.items()
         }

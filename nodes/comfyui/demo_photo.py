@@ -26,7 +26,10 @@ class SpanPPDemoPhoto(io.ComfyNode):
                 "The small photo that comes with the nodes, to try them without any file"
                 " of your own."
             ),
-            search_aliases=["example image", "test image", "sample photo"],
+            search_aliases=[
+                *("example image", "test image", "sample photo"),
+                *("示例图片", "测试图片", "サンプル画像", "テスト画像"),
+            ],
             inputs=[
                 io.Int.Input(
                     "longer_side",

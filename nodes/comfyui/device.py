@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import comfy.model_management
@@ -9,7 +10,8 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ...spanpp_core import SpanPPDescriptor, fastest_dtype
+from ...spanpp_core import SizeError, SpanPPDescriptor, fastest_dtype
+from ...spanpp_core.engine.memory import free_memory
 
 
 def attach_patcher(model: SpanPPDescriptor) -> None:
@@ -50,12 +52,23 @@ def bring_to_device(model: SpanPPDescriptor, working_memory: int) -> None:
     model.to(model.patcher.load_device)
 
 
-def result_buffer(shape: tuple[int, ...]) -> Tensor:
-    """Returns zeros of a shape, of the kind ComfyUI passes between nodes."""
+def result_buffer(shape: tuple[int, int, int, int]) -> Tensor:
+    """Returns zeros (N, H, W, C), of the kind ComfyUI passes between nodes.
+
+    Raises:
+        SizeError: They take more memory than there is.
+    """
     dtype = getattr(comfy.model_management, "intermediate_dtype", lambda: torch.float32)
-    return torch.zeros(
-        shape, dtype=dtype(), device=comfy.model_management.intermediate_device()
-    )
+    device = comfy.model_management.intermediate_device()
+    needed, free = math.prod(shape) * dtype().itemsize, free_memory(device)
+    if needed > free:
+        frames, height, width, _ = shape
+        raise SizeError(
+            f"the result takes {_in_words(needed)} ({frames} of {width}x{height}"
+            f" pixels) and {_in_words(free)} are free; choose a smaller size, or use"
+            " Upscale Video or Upscale Folder (SpanPP), which hold one frame at a time"
+        )
+    return torch.zeros(shape, dtype=dtype(), device=device)
 
 
 def auto_dtype(device: torch.device) -> torch.dtype:
@@ -69,3 +82,7 @@ def auto_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu" or comfy.model_management.FORCE_FP32:
         return torch.float32
     return fastest_dtype(device)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e12:.1f} TB" if size >= 1e12 else f"{size / 1e9:.1f} GB"

@@ -7,13 +7,16 @@ import comfy.utils
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ...spanpp_core import parse
+from ...spanpp_core import MissingPackageError, file_weights, parse_factor
 from ...spanpp_core.export import FORMATS, ExportOptions, export
 from ...spanpp_core.export.formats import WeightPrecision
+from ...spanpp_core.optional import missing
 from .compatibility import node_schema, one_of
 from .model_socket import as_spanpp
 from .output_folder import inside_output
-from .progress import show_text
+
+OFFERED = sorted(FORMATS, key=lambda name: (bool(FORMATS[name].packages), name))
+"""The formats, first those that need no package which ComfyUI lacks."""
 
 PRECISIONS: dict[str, WeightPrecision] = {"float32": "fp32", "float16": "fp16"}
 
@@ -26,45 +29,55 @@ class SpanPPExport(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return node_schema(
             node_id="SpanPPExport",
-            display_name="Export SpanPP",
+            display_name="Export Model (SpanPP)",
             description=(
-                "Saves a SpanPP model for other programs: chaiNNer, mpv, TensorRT,"
-                " Upscayl. Each file is run and compared with the model first."
+                "Saves a SpanPP model: as a small file for SpanPP itself, or for other"
+                " programs. Each file is run and compared with the model first."
             ),
-            search_aliases=["onnx", "ncnn", "convert model", "save upscale model"],
+            search_aliases=[
+                *("onnx", "ncnn", "torchscript", "convert model", "save upscale model"),
+                *("导出模型", "保存模型", "模型转换", "書き出し", "モデル保存", "変換"),
+            ],
             is_output_node=True,
             inputs=[
                 io.UpscaleModel.Input("model", tooltip="A SpanPP model."),
                 io.String.Input(
                     "filename",
-                    default="export/spanpp",
+                    default="upscale_models/spanpp",
+                    display_name="file name",
                     tooltip=(
-                        "What the files' names begin with, in ComfyUI's output folder;"
-                        " the scale is added. Folders are allowed: 'models/mine'."
+                        "What the names of the files begin with, in ComfyUI's output"
+                        " folder; the scale is added. Load SpanPP lists what is in the"
+                        " folder 'upscale_models' there."
                     ),
                 ),
                 io.Combo.Input(
                     "format",
-                    options=list(FORMATS),
+                    options=OFFERED,
+                    default=OFFERED[0],
                     tooltip=(
-                        "onnx: a file a scale. onnx-multi: one for the whole scales 1 to"
-                        " 8. ncnn: for Upscayl. The first two need the Python"
-                        " packages onnx and onnxruntime, ncnn needs pnnx and ncnn."
+                        "safetensors: without training branches, for SpanPP; every scale."
+                        " torchscript, onnx, ncnn: one file per scale. onnx-multi: the"
+                        " whole scales 1 to 8. ONNX needs the Python packages onnx and"
+                        " onnxruntime, ncnn needs pnnx and ncnn."
                     ),
                 ),
                 io.String.Input(
                     "scales",
                     default="",
                     tooltip=(
-                        "Scales with spaces between, such as '2 2.5 4', for a file each."
-                        " Empty: the model's own, see Set Scale. Leave empty for formats"
-                        " that hold every scale."
+                        "Scales with spaces between, such as '2 2.5 4': one file for each."
+                        " Empty: the scale of the model, see Set Scale. Leave it empty for"
+                        " formats that hold every scale."
                     ),
                 ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
-                    tooltip="Of the weights and the arithmetic: float16 takes half.",
+                    tooltip=(
+                        "Number format of weights and arithmetic: float16 takes half the"
+                        " space."
+                    ),
                 ),
                 io.Boolean.Input(
                     "overwrite",
@@ -73,7 +86,6 @@ class SpanPPExport(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.unique_id],
         )
 
     @override
@@ -89,13 +101,14 @@ class SpanPPExport(io.ComfyNode):
     ) -> io.NodeOutput:
         one_of("format", format, FORMATS)
         one_of("precision", precision, PRECISIONS)
+        _check_packages(format)
         network = as_spanpp(model)
         place = inside_output(filename)
-        wanted = _numbers(scales)
+        wanted = _scales(scales)
         if not wanted and FORMATS[format].one_scale:
             wanted = [network.scale]
         files = export(
-            parse(network.model.state_dict()),
+            file_weights(network),
             place.name,
             place.parent,
             [format],
@@ -108,24 +121,27 @@ class SpanPPExport(io.ComfyNode):
         for done, file in enumerate(files, start=1):
             names = " and ".join(path.name for path in file.paths)
             lines.append(f"{names}: within {file.difference:.1e} of the model")
-            show_text(cls, lines[-1])
             bar.update_absolute(done, total, None)
             comfy.model_management.throw_exception_if_processing_interrupted()
         return io.NodeOutput(ui={"text": ("\n".join(lines),)})
 
 
-def _numbers(text: str) -> list[float]:
-    """Returns the numbers in a text, with spaces or commas between them.
+def _check_packages(name: str) -> None:
+    """Raises `MissingPackageError` if what a format needs is not installed."""
+    absent = missing(FORMATS[name].packages)
+    if absent:
+        raise MissingPackageError(
+            f"the format {name} needs {' and '.join(absent)}, which this ComfyUI does not"
+            f" have; install {'it' if len(absent) == 1 else 'them'} into its Python, or"
+            " choose safetensors"
+        )
+
+
+def _scales(text: str) -> list[float]:
+    """Returns the scales in a text, with spaces between them.
 
     Raises:
-        ValueError: A word is not a number.
+        ScaleError: A word is not a number.
     """
-    numbers: list[float] = []
-    for word in text.replace(",", " ").split():
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            raise ValueError(
-                f"{word!r} is not a scale; give numbers such as '2 2.5 4'"
-            ) from None
-    return numbers
+    words = (word.strip(",") for word in text.replace(";", " ").split())
+    return [parse_factor(word) for word in words if word]

@@ -32,11 +32,21 @@ class SpanPPLoadModel(io.ComfyNode):
                 "Loads a SpanPP model: one file, any scale from 1 to 8. 'bundled' needs"
                 " no download."
             ),
-            search_aliases=["upscale model", "super resolution", "load upscaler"],
+            search_aliases=[
+                *(
+                    "span",
+                    "spanpp",
+                    "upscale model",
+                    "super resolution",
+                    "load upscaler",
+                ),
+                *("加载超分模型", "放大模型", "超分", "アップスケールモデル", "超解像"),
+            ],
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=[BUNDLED, *names],
+                    display_name="model file",
                     tooltip=(
                         "A SpanPP checkpoint in models/upscale_models (.safetensors,"
                         " .pth, .pt or .ckpt), or the weights that come with the nodes."
@@ -47,7 +57,7 @@ class SpanPPLoadModel(io.ComfyNode):
                 io.UpscaleModel.Output(
                     "model",
                     display_name="model",
-                    tooltip="For Set Scale, Upscale and every node that takes a model.",
+                    tooltip="For Set Scale, Upscale and other nodes that upscale by model.",
                 ),
                 io.String.Output(
                     "trained_scales",
@@ -69,6 +79,7 @@ class SpanPPLoadModel(io.ComfyNode):
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
         model = load(_path_of(model_name))
+        model.file_name = model_name  # for Model Info
         attach_patcher(model)
         return io.NodeOutput(model, ", ".join(map(str, model.scales)))
 

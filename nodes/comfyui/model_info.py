@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import SpanPPDescriptor
 from .compatibility import node_schema
-from .model_socket import as_spanpp
+from .model_socket import as_spanpp, elsewhere
 
 
 class SpanPPModelInfo(io.ComfyNode):
@@ -20,10 +21,13 @@ class SpanPPModelInfo(io.ComfyNode):
             node_id="SpanPPModelInfo",
             display_name="Model Info (SpanPP)",
             description=(
-                "Says what a SpanPP model is: its bound and trained scales, size and"
-                " number format."
+                "Says what a SpanPP model is: its file, its bound and trained scales, its"
+                " size and number format."
             ),
-            search_aliases=["model details", "trained scales"],
+            search_aliases=[
+                *("model details", "trained scales", "upscale model info"),
+                *("模型信息", "モデル情報"),
+            ],
             is_output_node=True,
             inputs=[io.UpscaleModel.Input("model", tooltip="A SpanPP model.")],
             outputs=[
@@ -43,14 +47,23 @@ class SpanPPModelInfo(io.ComfyNode):
 
 
 def _facts(model: SpanPPDescriptor) -> list[str]:
-    hyper = model.model.hyper
+    hyper, file = model.model.hyper, model.checkpoint
     parameters = sum(each.numel() for each in model.model.parameters())
+    name = getattr(model, "file_name", None)
+    other = elsewhere(model)
     return [
-        f"scale: x{model.scale:g}",
+        *([] if name is None else [f"file: {name}"]),
+        f"stored as: {file.kind} weights, {_name(file.dtype)}",
+        f"scale: x{model.scale:.6g}"
+        + ("" if other is None else f" (in other nodes x{other:.6g})"),
         f"trained scales: {', '.join(f'x{scale}' for scale in model.scales)}",
         f"trained on fractional scales: {'yes' if model.continuous else 'not known'}",
         f"channels: {hyper.channels}, kernel: {hyper.kernel_size}x{hyper.kernel_size}",
         f"parameters: {parameters / 1e6:.2f} million",
-        f"reads {model.model.halo} pixels around each pixel",
-        f"{str(model.dtype).removeprefix('torch.')} on {model.device}",
+        f"receptive field: {2 * model.model.halo + 1} pixels wide",
+        f"{_name(model.dtype)} on {model.device}",
     ]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

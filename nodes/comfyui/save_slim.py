@@ -1,4 +1,4 @@
-"""Save Slim Model: what runs, without what only training needs."""
+"""Save Slim Model: Export in the format safetensors, for graphs that hold this node."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ...spanpp_core import parse, write_slim
+from ...spanpp_core import file_weights, write_slim
 from .compatibility import node_schema, one_of
 from .model_socket import as_spanpp
 from .output_folder import inside_output
-from .progress import show_text
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -28,16 +27,18 @@ class SpanPPSaveSlim(io.ComfyNode):
             node_id="SpanPPSaveSlim",
             display_name="Save Slim Model (SpanPP)",
             description=(
-                "Saves a SpanPP model without its training branches: about a fifth of the"
-                " size, the same pictures."
+                "Replaced by Export SpanPP in the format 'safetensors'. Saves a model"
+                " without its training branches: about a fifth of the size, the same"
+                " pictures."
             ),
-            search_aliases=["save upscale model", "convert checkpoint", "fuse model"],
             is_output_node=True,
+            is_deprecated=True,
             inputs=[
                 io.UpscaleModel.Input("model", tooltip="A SpanPP model."),
                 io.String.Input(
                     "filename_prefix",
                     default="upscale_models/spanpp-slim",
+                    display_name="file name",
                     tooltip=(
                         "Name of the file, in ComfyUI's output folder; a number is added."
                         " Folders are allowed: 'models/mine'."
@@ -50,7 +51,6 @@ class SpanPPSaveSlim(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.unique_id],
         )
 
     @override
@@ -59,13 +59,12 @@ class SpanPPSaveSlim(io.ComfyNode):
         cls, model: object, filename_prefix: str, weights: str
     ) -> io.NodeOutput:
         one_of("weights", weights, DTYPES)
-        checkpoint = parse(as_spanpp(model).model.state_dict())
+        checkpoint = file_weights(as_spanpp(model))
         path = _new_file(filename_prefix)
         write_slim(path, checkpoint, DTYPES[weights])
         saved = f"{path.relative_to(folder_paths.get_output_directory()).as_posix()}"
         kilobytes = path.stat().st_size / 1024
         text = f"saved {saved} in the output folder, {kilobytes:.0f} KiB"
-        show_text(cls, text)
         return io.NodeOutput(ui={"text": (text,)})
 
 

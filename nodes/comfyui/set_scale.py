@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
 from typing_extensions import override
 
-from .compatibility import choice, chosen, node_schema
-from .model_socket import as_spanpp
+from ...spanpp_core import ScaleError, parse_factor
+from .compatibility import factor_input, node_schema
+from .model_socket import as_spanpp, elsewhere, for_any_node
+from .progress import show_text
 
-CUSTOM = "custom"
-PRESETS = {"x2": 2, "x3": 3, "x4": 4, "x1": 1}
-"""What is picked without typing; the first is the default."""
+OLDER_CUSTOM = "custom"
+"""
+What ``scale`` was in graphs saved when it was a list: "x2", "x3", or this with the number
+in an input of its own, ``scale.factor``.
+"""
 
 
 class SpanPPSetScale(io.ComfyNode):
@@ -29,13 +32,19 @@ class SpanPPSetScale(io.ComfyNode):
                 "Binds a SpanPP model to a scale. Loads nothing: use as many as you like"
                 " on one model."
             ),
-            search_aliases=["upscale factor", "scale model", "upscale by"],
+            search_aliases=[
+                *("upscale by", "upscale factor", "scale model", "2x", "4x"),
+                *("放大倍数", "倍数", "超分", "拡大率", "倍率", "超解像"),
+            ],
             inputs=[
                 io.UpscaleModel.Input("model", tooltip="A SpanPP model."),
-                *choice(
+                factor_input(
                     "scale",
-                    _options(),
-                    tooltip="Times the width and height; 'custom' takes any from 1 to 8.",
+                    tooltip=(
+                        "Times the width and height: any number from 1 to 8, such as 1.5"
+                        " or 8/3. Other nodes than Upscale (SpanPP) get the nearest"
+                        " multiple of 1/240, at which their tiles meet."
+                    ),
                 ),
             ],
             outputs=[
@@ -50,26 +59,45 @@ class SpanPPSetScale(io.ComfyNode):
                     tooltip="The scale as a number: times the width and height.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @override
     @classmethod
-    def execute(
-        cls, model: object, scale: str | Mapping[str, Any], **flat: Any
-    ) -> io.NodeOutput:
-        option, values = chosen("scale", scale, flat, _options())
-        factor = values["factor"] if option == CUSTOM else PRESETS[option]
-        view = as_spanpp(model).at_scale(factor)
-        return io.NodeOutput(view, float(view.scale))
+    def validate_inputs(cls, scale: object = None) -> bool | str:
+        """Says at once which text is no scale; what comes by a link is seen later."""
+        try:
+            if scale is not None and scale != OLDER_CUSTOM:
+                _factor(scale)
+        except ScaleError as error:
+            return str(error)
+        return True
+
+    @override
+    @classmethod
+    def execute(cls, model: object, scale: object = 2.0, **older: Any) -> io.NodeOutput:
+        if scale == OLDER_CUSTOM:
+            scale = older.get("scale.factor", cls._older_factor())
+        factor = _factor(scale)
+        ours = as_spanpp(model).at_scale(factor)
+        other = elsewhere(ours)
+        if other is not None:
+            show_text(cls, f"x{factor:.6g}; other nodes get x{other:.6g}")
+        return io.NodeOutput(for_any_node(ours, factor), factor)
+
+    @classmethod
+    def _older_factor(cls) -> object:
+        """The number beside `OLDER_CUSTOM`: the host passes no input it does not know."""
+        node = (cls.hidden.prompt or {}).get(cls.hidden.unique_id, {})
+        return node.get("inputs", {}).get("scale.factor", 2.5)
 
 
-def _options() -> dict[str, list[io.WidgetInput]]:
-    factor = io.Float.Input(
-        "factor",
-        default=2.5,
-        min=1.0,
-        max=8.0,
-        step=0.05,
-        tooltip="Times the width and height, from 1 to 8; whole or not.",
-    )
-    return {**{name: [] for name in PRESETS}, CUSTOM: [factor]}
+def _factor(value: object) -> float:
+    """Returns a number, or what a text such as "8/3" or "x2" stands for.
+
+    Raises:
+        ScaleError: It is no number above 0.
+    """
+    if isinstance(value, (int, float)):
+        return float(value)
+    return parse_factor(str(value))

@@ -16,9 +16,9 @@ from ...spanpp_core import Size, prepare
 from ...spanpp_core.video import CODECS, fingerprint, upscale_video
 from .compatibility import ADVANCED, node_schema, one_of
 from .device import bring_to_device, load_device
+from .inputs import AUTO, PRECISIONS, chosen_dtype
 from .model_socket import as_spanpp
 from .progress import FrameProgress, show_text
-from .upscale import AUTO, PRECISIONS, chosen_dtype
 
 CONTAINERS = ("mp4", "mkv", "mov")
 

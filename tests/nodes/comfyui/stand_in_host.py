@@ -43,6 +43,8 @@ class Host:
     texts: list[tuple[str, str]] = field(default_factory=list)
     progress: list[tuple[int, int, Any]] = field(default_factory=list)
     memory_asked: list[int] = field(default_factory=list)
+    listed: list[tuple[str, str]] = field(default_factory=list)
+    prompt: dict[str, Any] = field(default_factory=dict)
     settings: types.SimpleNamespace = field(
         default_factory=lambda: types.SimpleNamespace(
             preview_method=LatentPreviewMethod.Auto
@@ -55,14 +57,15 @@ class Host:
         self.output = output
         self.interrupt_after = None
         self.settings.preview_method = LatentPreviewMethod.Auto
-        for said in (self.models, self.texts, self.progress, self.memory_asked):
-            said.clear()
+        said = (self.models, self.texts, self.progress, self.memory_asked)
+        for each in (*said, self.listed, self.prompt):
+            each.clear()
 
     def node(self, name: str) -> Any:
         """Returns a node class by its id, as the host would run it."""
         module = sys.modules[f"{self.pack.__name__}.nodes.comfyui"]
         node = getattr(module, name)
-        node.hidden = types.SimpleNamespace(unique_id="7")
+        node.hidden = types.SimpleNamespace(unique_id="7", prompt=self.prompt)
         return node
 
     @property
@@ -135,7 +138,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         LatentPreviewMethod=LatentPreviewMethod,
     )
     io = _io(newer)
-    ui = types.SimpleNamespace(PreviewImage=lambda image: {"images": [image]})
+    ui = types.SimpleNamespace(PreviewImage=Preview)
     extension = type("ComfyExtension", (), {})
     return {
         "comfy": comfy,
@@ -156,6 +159,16 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
             "server", PromptServer=types.SimpleNamespace(instance=server)
         ),
     }
+
+
+class Preview:
+    """Images as a node shows them."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self._images = images
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": list(self._images)}
 
 
 class VideoFromFile:
@@ -187,6 +200,7 @@ def _folder_paths(host: Host) -> types.ModuleType:
     return _module(
         "folder_paths",
         get_filename_list=lambda folder: sorted(host.models),
+        add_model_folder_path=lambda folder, path: host.listed.append((folder, path)),
         get_full_path=lambda folder, name: host.models.get(name),
         get_input_directory=lambda: str(host.output.parent / "input"),
         get_output_directory=lambda: str(host.output),
@@ -201,7 +215,7 @@ def _io(newer: bool) -> types.SimpleNamespace:
             self.id, self.options = id, options
             self.default = options.get("default")
             self.tooltip = options.get("tooltip", "")
-            self.optional = False
+            self.optional = options.get("optional", False)
 
     class NewerInput(Input):
         def __init__(self, id: str, *, advanced: bool = False, **options: Any) -> None:  # noqa: A002
@@ -222,10 +236,17 @@ def _io(newer: bool) -> types.SimpleNamespace:
         outputs: list[Any]
         hidden: list[Any] = field(default_factory=list)
         is_output_node: bool = False
+        is_deprecated: bool = False
 
     @dataclass
     class NewerSchema(OlderSchema):
         search_aliases: list[str] = field(default_factory=list)
+
+    class MultiType:
+        @staticmethod
+        def Input(widget: Input, types: list[Any]) -> Input:
+            widget.types = types
+            return widget
 
     class NodeOutput:
         def __init__(self, *values: Any, ui: Any = None) -> None:
@@ -241,7 +262,8 @@ def _io(newer: bool) -> types.SimpleNamespace:
         ComfyNode=type("ComfyNode", (), {}),
         NodeOutput=NodeOutput,
         Schema=NewerSchema if newer else OlderSchema,
-        Hidden=types.SimpleNamespace(unique_id="UNIQUE_ID"),
+        MultiType=MultiType,
+        Hidden=types.SimpleNamespace(unique_id="UNIQUE_ID", prompt="PROMPT"),
     )
     if newer:
         option = type(

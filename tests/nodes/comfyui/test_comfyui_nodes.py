@@ -42,8 +42,16 @@ def load(host: Host) -> Any:
     return host.node("SpanPPLoadModel").execute("bundled").values[0]
 
 
+_loaded: dict[str, Any] = {}
+
+
+def load_once(host: Host) -> Any:
+    """For tests that bind many scales and change nothing."""
+    return _loaded.setdefault(host.pack.__name__, load(host))
+
+
 def upscale(host: Host, model: Any, image: torch.Tensor, **more: Any) -> Any:
-    arguments = {"precision": "float32", "tile": 0, "method": "downscale", **more}
+    arguments = {"precision": "float32", "method": "downscale", **more}
     if "size" not in arguments:
         arguments |= picked(host, "size", "model scale")
     return host.node("SpanPPUpscale").execute(model, image, **arguments)
@@ -108,6 +116,9 @@ def test_locales_and_help_cover_every_socket(
             for nested in getattr(option, "inputs", []):
                 expected.add(f"{each.id}_{nested.id}")
     assert set(texts["inputs"]) == expected
+    assert not [
+        text["name"] for text in texts["inputs"].values() if "_" in text["name"]
+    ]
     assert set(texts.get("outputs", {})) == {str(i) for i in range(len(schema.outputs))}
     page = PACK / "web" / "docs"
     page /= f"{name}.md" if language == "en" else f"{name}/{language}.md"
@@ -119,27 +130,91 @@ def test_locales_and_help_cover_every_socket(
 def test_loading_attaches_a_patcher_that_views_carry(host: Host) -> None:
     model = load(host)
     node = host.node("SpanPPSetScale")
-    view, scale = node.execute(model, **picked(host, "scale", "x3")).values
+    view, scale = node.execute(model, 3.0).values
     assert model.patcher.model is model.model
     assert view.patcher is model.patcher
     assert (view.scale, scale, model.scale) == (3, 3.0, 2)
 
 
-def test_set_scale_takes_any_number(host: Host) -> None:
-    arguments = picked(host, "scale", "custom", factor=2.75)
-    view, scale = host.node("SpanPPSetScale").execute(load(host), **arguments).values
-    assert (view.scale, scale) == (2.75, 2.75)
+@pytest.mark.parametrize(
+    ("typed", "scale"),
+    [
+        (2.6667, 2.6667),
+        (3, 3),
+        ("8/3", 8 / 3),
+        ("x2", 2),
+        ("2,5", 2.5),
+        ("1.3333", 1.3333),
+    ],
+)
+def test_set_scale_takes_any_number(host: Host, typed: object, scale: float) -> None:
+    node = host.node("SpanPPSetScale")
+    view, number = node.execute(load(host), typed).values
+    assert number == scale
+    (info,) = host.node("SpanPPModelInfo").execute(view).values
+    assert f"scale: x{scale:.6g}" in info
+    assert node.validate_inputs(scale=typed) is True
 
 
-def test_a_nested_value_left_out_takes_its_default(host: Host) -> None:
-    arguments = picked(host, "scale", "custom")
-    _, scale = host.node("SpanPPSetScale").execute(load(host), **arguments).values
-    assert scale == 2.5
+@pytest.mark.parametrize("typed", ["two", "0", "-1", ""])
+def test_what_is_no_scale_is_refused_before_it_runs(host: Host, typed: str) -> None:
+    assert "is not a factor" in host.node("SpanPPSetScale").validate_inputs(scale=typed)
 
 
-def test_an_unknown_option_is_refused(host: Host) -> None:
-    with pytest.raises(ValueError, match="choose one of x2, x3, x4, x1, custom"):
-        host.node("SpanPPSetScale").execute(load(host), **picked(host, "scale", "x9"))
+@pytest.mark.parametrize(
+    ("saved", "scale"), [({"scale.factor": 2.75}, 2.75), ({}, 2.5)]
+)
+def test_set_scale_runs_prompts_of_when_it_was_a_list(
+    host: Host, saved: dict[str, float], scale: float
+) -> None:
+    host.prompt["7"] = {"inputs": {"scale": "custom", **saved}}
+    node = host.node("SpanPPSetScale")
+    assert node.validate_inputs(scale="custom") is True
+    assert node.execute(load(host), "custom").values[1] == scale
+    assert node.execute(load(host), "custom", **{"scale.factor": 3.5}).values[1] == 3.5
+
+
+def test_other_nodes_get_a_scale_at_which_tiles_meet(host: Host) -> None:
+    node = host.node("SpanPPSetScale")
+    for percent in (*range(100, 801, 3), 133, 133.33, 266.67, 333):
+        view, _ = node.execute(load_once(host), percent / 100).values
+        scale = view.scale
+        assert abs(scale - percent / 100) <= 1 / 480 + 1e-9
+        for width in range(513, 2000):
+            last = (width - 33) // 480 * 480  # as ComfyUI places its tiles
+            end = round(last * scale) + round((width - last) * scale)
+            assert end == round(width * scale), (
+                f"a gap at x{scale}, {width} pixels wide"
+            )
+    assert ("7", "x1.33; other nodes get x1.32917") in host.texts
+
+
+def test_our_nodes_run_the_very_scale(host: Host) -> None:
+    view, _ = host.node("SpanPPSetScale").execute(load(host), 1.33).values
+    assert view.scale == pytest.approx(319 / 240)
+    assert upscale(host, view, images(1, 20, 1000)).values[1] == 1330
+
+
+@pytest.mark.parametrize(
+    ("scale", "error"), [(4 / 3, "leave gaps"), (1.5, "simulated")]
+)
+def test_no_tiles_that_do_not_meet_after_memory_ran_out(
+    host: Host, monkeypatch: pytest.MonkeyPatch, scale: float, error: str
+) -> None:
+    def fails(self: object, x: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("simulated")
+
+    view, _ = host.node("SpanPPSetScale").execute(load(host), scale).values
+    monkeypatch.setattr(type(view.model), "features", fails)
+    with pytest.raises((ValueError, torch.cuda.OutOfMemoryError), match=error):
+        view(torch.rand(1, 3, 16, 16))
+
+
+def test_an_unknown_way_to_say_a_size_is_refused(host: Host) -> None:
+    for size in (picked(host, "size", "x9"), {}):  # newer hosts leave unknown ones out
+        arguments = {"size": None, **size}
+        with pytest.raises(ValueError, match="choose one of model scale, factor, fit"):
+            upscale(host, load(host), images(), **arguments)
 
 
 @pytest.mark.parametrize("name", ["SpanPPSetScale", "SpanPPModelInfo"])
@@ -147,9 +222,10 @@ def test_another_model_is_refused_by_name(host: Host, name: str) -> None:
     class Other:
         architecture = type("A", (), {"name": "ESRGAN"})
 
-    arguments = picked(host, "scale", "x2") if name == "SpanPPSetScale" else {}
-    with pytest.raises(TypeError, match="this is a ESRGAN model and not SpanPP"):
-        host.node(name).execute(Other(), **arguments)
+    with pytest.raises(
+        TypeError, match=r"found an? ESRGAN model; .* connect Load SpanPP"
+    ):
+        host.node(name).execute(Other())
 
 
 def test_loading_reads_a_file_again_when_it_changed(host: Host, tmp_path: Path) -> None:
@@ -171,14 +247,15 @@ def test_a_missing_file_is_named(host: Host) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
     model, image = load(host).at_scale(3), images(2, channels=channels)
-    result, width, height, info = upscale(host, model, image).values
+    output = upscale(host, model, image)
+    result, width, height, info = output.values
+    assert output.ui["text"] == (info,)
     expected = host.core.upscale(model, image.movedim(-1, 1)).movedim(1, -1)
     assert torch.equal(result, expected)
     assert (width, height) == (72, 60)
     assert result.is_contiguous()
     assert "24x20 → 72x60 px" in info
     assert "x3" in info
-    assert host.texts == [("7", info)]
 
 
 def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
@@ -196,6 +273,10 @@ def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
         ("fit inside", {"width": 60, "height": 100}, (60, 50)),
         ("longer side", {"longer_side": 96}, (96, 80)),
         ("megapixels", {"megapixels": 0.012}, (120, 100)),
+        ("exact size", {"width": 60, "height": 60}, (60, 60)),
+        ("width", {"width": 60}, (60, 50)),
+        ("height", {"height": 60}, (72, 60)),
+        ("shorter side", {"shorter_side": 60}, (72, 60)),
         ("factor", {"factor": 1.5}, (36, 30)),
         ("model scale", {}, (48, 40)),
     ],
@@ -207,8 +288,25 @@ def test_every_way_to_say_a_size(
     result, *reported, info = upscale(host, load(host), images(), **arguments).values
     assert tuple(reported) == size
     assert result.shape == (1, size[1], size[0], 3)
-    whole = size[0] % 24 == 0 and size[1] % 20 == 0
+    whole = size[1] % 20 == 0
     assert ("then resized" in info) is not whole
+    assert ("cropped" in info) is (option == "exact size")
+
+
+def test_sides_become_multiples(host: Host) -> None:
+    factor = picked(host, "size", "factor", factor=1.5)
+    for way, size in (("crop", (32, 24)), ("fit", (40, 32))):
+        more = {"multiple_of": "8", "to_multiple": way, **factor}
+        _, *reported, info = upscale(host, load(host), images(1, 20, 25), **more).values
+        assert tuple(reported) == size
+        assert "to multiples of 8" in info
+
+
+def test_a_result_larger_than_the_memory_is_refused(host: Host) -> None:
+    image = torch.zeros(1).expand(1000, 2000, 2000, 3)
+    sized = picked(host, "size", "factor", factor=8.0)
+    with pytest.raises(ValueError, match=r"takes 3.1 TB .* are free; .* Upscale Video"):
+        upscale(host, load(host), image, **sized)
 
 
 def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
@@ -260,7 +358,7 @@ def test_automatic_precision_asks_the_host_first(
     monkeypatch.setattr(management, "FORCE_FP32", True)
     assert "float32" in chosen()
     monkeypatch.setattr(management, "should_use_fp16", lambda device: True)
-    assert chosen().splitlines()[1].split(" · ")[1] == "float16"
+    assert chosen().splitlines()[1].split(" · ")[0] == "float16"
 
 
 def test_model_info_says_what_is_bound(host: Host) -> None:
@@ -268,7 +366,8 @@ def test_model_info_says_what_is_bound(host: Host) -> None:
     (info,) = output.values
     assert output.ui == {"text": (info,)}
     lines = info.splitlines()
-    assert lines[:2] == ["scale: x2.5", "trained scales: x1, x2, x3, x4"]
+    assert lines[:2] == ["file: bundled", "stored as: fused weights, float16"]
+    assert lines[2:4] == ["scale: x2.5", "trained scales: x1, x2, x3, x4"]
     assert lines[-1] == "float32 on cpu"
 
 
@@ -279,7 +378,19 @@ def test_compare_is_half_before_and_half_after(host: Host) -> None:
     assert view.shape == after.shape
     assert view[0, 0, :4].max() == 0
     assert view[0, 0, 6:].eq(0.5).all()
-    assert output.ui["images"][0] is view
+    assert torch.equal(output.ui["images"][0], view[0])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_compare_shows_one_picture_of_a_batch_in_colour(
+    host: Host, channels: int
+) -> None:
+    before, after = images(5, 4, 4, channels), images(5, 8, 8, channels)
+    output = host.node("SpanPPCompare").execute(before, after, 0.5)
+    (shown,) = output.ui["images"]
+    assert shown.shape[-1] == max(channels, 3)
+    assert output.values[0].shape == after.shape
+    assert "first of 5 frames" in output.ui["text"][0]
 
 
 def test_demo_photo_is_small_and_pans(host: Host) -> None:
@@ -292,6 +403,26 @@ def test_demo_photo_is_small_and_pans(host: Host) -> None:
     assert torch.equal(frames[1, :, :-2], frames[0, :, 2:])
     with pytest.raises(ValueError, match="frames need a photo wider than 126 pixels"):
         node.execute(64, 64)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" + "ü" * 150, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(host: Host, name: str) -> None:
+    for node, more in (("SpanPPSaveSlim", ("float16",)), ("SpanPPExport", EXPORT)):
+        with pytest.raises(ValueError, match="is no name of a file"):
+            host.node(node).execute(load(host), name, *more)
+
+
+def test_weights_cast_by_another_node_are_saved_as_the_file_has_them(
+    host: Host,
+) -> None:
+    model = load(host)
+    model.to(torch.bfloat16)
+    host.node("SpanPPSaveSlim").execute(model, "slim", "float32")
+    host.node("SpanPPExport").execute(model, "e", *EXPORT)
+    expected = load(host)(x := images().movedim(-1, 1))
+    for file in ("slim_00001_.safetensors", "e_slim.safetensors"):
+        again = host.core.load(host.output / file)
+        assert torch.allclose(again(x), expected, atol=1e-6), file
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", " ", "."])
@@ -313,6 +444,33 @@ def test_a_slim_file_gives_the_same_pictures(host: Host) -> None:
     assert torch.allclose(again(x), model(x), atol=1e-6)
 
 
+EXPORT = ("safetensors", "", "float32", False)
+
+
+def test_an_export_as_offered_needs_nothing_installed(host: Host) -> None:
+    schema = host.node("SpanPPExport").define_schema()
+    by_id = {each.id: each.default for each in schema.inputs}
+    assert by_id["format"] == "safetensors"
+    assert not host.core.export.FORMATS[by_id["format"]].packages
+
+
+def test_all_packages_that_a_format_lacks_are_named_at_once(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = host.core.export.FORMATS["onnx"]
+    monkeypatch.setattr(type(kind), "packages", ("no_onnx", "no_runtime"), raising=True)
+    with pytest.raises(
+        ValueError, match="needs no_onnx and no_runtime, which this Com"
+    ):
+        exported(host, format="onnx")
+
+
+def test_own_models_are_listed(host: Host) -> None:
+    extension = asyncio.run(host.pack.comfy_entrypoint())
+    asyncio.run(extension.get_node_list())
+    assert host.listed == [("upscale_models", str(host.output / "upscale_models"))]
+
+
 def exported(host: Host, **more: Any) -> str:
     arguments = {"filename": "e/m", "format": "torchscript", "scales": ""} | more
     arguments = {"precision": "float32", "overwrite": False} | arguments
@@ -321,7 +479,7 @@ def exported(host: Host, **more: Any) -> str:
 
 
 def test_exports_land_in_the_output_folder(host: Host) -> None:
-    text = exported(host, scales="2, 3")
+    text = exported(host, scales="2, 3;")
     assert sorted(path.name for path in (host.output / "e").iterdir()) == [
         "m_x2.torchscript.pt",
         "m_x3.torchscript.pt",
@@ -351,9 +509,10 @@ def test_exports_stay_in_the_output_folder(
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"scales": "two"}, "'two' is not a scale"),
+        ({"scales": "two"}, "'two' is not a factor"),
+        ({"scales": "2,5"}, "x2.5 is a fraction"),
         ({"scales": "2.5"}, "is a fraction"),
-        ({"format": "gguf"}, "choose one of onnx"),
+        ({"format": "gguf"}, "choose one of "),
         ({"format": "safetensors", "scales": "2"}, "every scale"),
     ],
 )

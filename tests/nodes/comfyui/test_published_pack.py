@@ -58,7 +58,7 @@ def test_it_loads_and_upscales_alone(pack: Path, tmp_path: Path) -> None:
         model = host.node("SpanPPLoadModel").execute("bundled").values[0]
         image = torch.rand(1, 8, 8, 3)
         result = host.node("SpanPPUpscale").execute(
-            model, image, "auto", 0, "downscale", {"size": "model scale"}
+            model, image, {"size": "model scale"}
         )
         assert result.values[0].shape == (1, 16, 16, 3)
 

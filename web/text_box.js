@@ -1,0 +1,30 @@
+// Text on a node that always stands in the same place, behind its widgets.
+
+const LINE = 16;
+
+export function addTextBox(node, lines, { isKept = false } = {}) {
+  const element = document.createElement("div");
+  Object.assign(element.style, {
+    whiteSpace: "pre-wrap",
+    overflow: "auto",
+    userSelect: "text",
+    font: `12px/${LINE}px Arial, sans-serif`,
+    color: "var(--descrip-text, #999)",
+  });
+  const height = lines * LINE;
+  const widget = node.addDOMWidget("text", "spanpp_text", element, {
+    serialize: false, // no input of the node
+    hideOnZoom: false,
+    margin: 4,
+    getMinHeight: () => height + 8,
+    getValue: () => element.textContent,
+    setValue: (text) => (element.textContent = text ?? ""),
+  });
+  element.style.minHeight = `${height}px`; // Nodes 2.0 asks the element
+  if (!isKept) widget.serialize = false; // not stored with the graph either
+  return widget;
+}
+
+export function textOf(output) {
+  return output?.text?.join("\n") ?? "";
+}

@@ -1,0 +1,28 @@
+// What nodes say when they have run. Model Info's text is stored with the graph.
+
+import { app } from "../../scripts/app.js";
+import { addTextBox, textOf } from "./text_box.js";
+
+const LINES = {
+  SpanPPModelInfo: 9,
+  SpanPPCompare: 2,
+  SpanPPExport: 3,
+  SpanPPSaveSlim: 2,
+};
+
+app.registerExtension({
+  name: "SpanPP.Texts",
+
+  nodeCreated(node) {
+    const lines = LINES[node.comfyClass];
+    if (!lines) return;
+    const isKept = node.comfyClass === "SpanPPModelInfo";
+    const widget = addTextBox(node, lines, { isKept });
+    node.setSize([Math.max(300, node.size[0]), node.computeSize()[1]]);
+    const { onExecuted } = node;
+    node.onExecuted = function (output) {
+      onExecuted?.apply(this, arguments);
+      widget.value = textOf(output);
+    };
+  },
+});

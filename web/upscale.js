@@ -1,0 +1,121 @@
+// Upscale: the size of the result on the node, before it runs and after.
+
+import { app } from "../../scripts/app.js";
+import { setSteps } from "./numbers.js";
+import { imageSize, resultSize } from "./result_size.js";
+import { NESTED, inOrder, isDynamic, namedValues } from "./saved_graphs.js";
+import { addTextBox, textOf } from "./text_box.js";
+
+const NODE = "SpanPPUpscale";
+const BUNDLED_SCALE = 2;
+const REFRESH = 400; // milliseconds: what a size depends on lies in other nodes
+
+const nodes = new Set();
+
+app.registerExtension({
+  name: "SpanPP.Upscale",
+
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData.name !== NODE) return;
+    setSteps(nodeType, { "size.factor": 0.5, "size.megapixels": 0.5 });
+    const { configure } = nodeType.prototype;
+    nodeType.prototype.configure = function (info) {
+      const saved = { ...info };
+      const values = info.widgets_values;
+      if (values?.length) {
+        const named = info.widgets_values_named ?? namedValues(values, nodeData.input);
+        saved.widgets_values = inOrder(named, nodeData.input);
+      }
+      return configure.call(this, saved);
+    };
+    nodeType.prototype.showsAllSizes = !isDynamic(nodeData.input);
+  },
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return;
+    node.spanppText = addTextBox(node, 2);
+    nodes.add(node);
+    const { onExecuted, onRemoved } = node;
+    node.onExecuted = function (output) {
+      onExecuted?.apply(this, arguments);
+      this.spanppSeen = output.spanpp?.[0];
+      this.spanppRan = { text: textOf(output), plan: plan(this).text };
+      refresh(this);
+    };
+    node.onRemoved = function () {
+      onRemoved?.apply(this, arguments);
+      nodes.delete(this);
+    };
+  },
+
+  setup() {
+    setInterval(() => nodes.forEach(refresh), REFRESH);
+  },
+});
+
+function refresh(node) {
+  if (!node.graph) return;
+  const { text, result } = plan(node);
+  node.spanppResult = result;
+  const ran = node.spanppRan;
+  const shown = ran?.plan === text ? ran.text : text;
+  if (node.spanppText.value !== shown) node.spanppText.value = shown;
+  if (node.showsAllSizes) showOnly(node, NESTED[valuesOf(node).size] ?? []);
+}
+
+// What will come out: in words, and as {width, height} where that can be told.
+function plan(node) {
+  const values = valuesOf(node);
+  const seen = node.spanppSeen;
+  const source = sourceOf(node, "image");
+  const input = imageSize(source, sourceOf) ?? sizeOf(seen?.input);
+  const scale = scaleOf(sourceOf(node, "model")) ?? seen?.scale;
+  const result = resultSize(input, values, scale);
+  if (!result) {
+    const factor = values.size === "factor" ? values["size.factor"] : scale;
+    const isKnown = ["factor", "model scale"].includes(values.size) && factor > 0;
+    return { text: isKnown ? `x${short(factor)}` : "", result: null };
+  }
+  const { width, height, factor, isPossible } = result;
+  let text = `${input.width}x${input.height} → ${width}x${height} px · x${short(factor)}`;
+  if (!isPossible) text += "\nout of reach: the largest scale is x8";
+  return { text, result };
+}
+
+function valuesOf(node) {
+  const values = {};
+  for (const { name, value } of node.widgets) {
+    const slot = node.inputs.find((input) => input.widget?.name === name);
+    values[name] = slot?.link == null ? value : NaN; // what comes by a link is not known
+  }
+  return values;
+}
+
+function scaleOf(node) {
+  const widget = (name) => node.widgets?.find((each) => each.name === name)?.value;
+  if (node?.comfyClass === "SpanPPSetScale") return valuesOf(node).scale;
+  const isBundled = node?.comfyClass === "SpanPPLoadModel" && widget("model_name") === "bundled";
+  return isBundled ? BUNDLED_SCALE : undefined;
+}
+
+function sourceOf(node, name) {
+  const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  let source = slot < 0 ? null : node.getInputNode(slot);
+  while (source?.type === "Reroute") source = source.getInputNode(0);
+  return source;
+}
+
+const sizeOf = (pair) => pair && { width: pair[0], height: pair[1] };
+
+const short = (factor) => String(Number(Number(factor).toPrecision(5)));
+
+function showOnly(node, names) {
+  let hasChanged = false;
+  for (const widget of node.widgets) {
+    if (!widget.name.startsWith("size.")) continue;
+    const hidden = !names.includes(widget.name.slice("size.".length));
+    hasChanged ||= Boolean(widget.hidden) !== hidden;
+    widget.hidden = hidden;
+  }
+  if (hasChanged) node.setSize([node.size[0], node.computeSize()[1]]);
+}
