@@ -11,8 +11,7 @@ import pytest
 from .server import ComfyServer
 
 
-@pytest.fixture(scope="session")
-def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+def _running(base: Path, second_copy: str | None = None) -> Iterator[ComfyServer]:
     missing = [n for n in ("COMFYUI_DIR", "COMFYUI_PYTHON") if not os.environ.get(n)]
     if missing:
         pytest.skip(
@@ -22,10 +21,21 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     server = ComfyServer(
         Path(os.environ["COMFYUI_DIR"]),
         os.environ["COMFYUI_PYTHON"],
-        tmp_path_factory.mktemp("comfyui"),
+        base,
+        second_copy,
     )
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    yield from _running(tmp_path_factory.mktemp("comfyui"))
+
+
+@pytest.fixture
+def comfy_with_two_copies(tmp_path: Path) -> Iterator[ComfyServer]:
+    yield from _running(tmp_path, second_copy="a-second-copy")

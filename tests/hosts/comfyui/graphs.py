@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
+WIDGET_TYPES = {
+    *("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"),
+    "FLOAT,INT,STRING",
+}
 FRONT_END_NODES = {"MarkdownNote", "Note"}
 
 
@@ -14,7 +17,8 @@ def prompt_of(
     """Returns the prompt the front end would queue for a workflow without subgraphs.
 
     Widget values are stored by position, in the order of the node's widgets; a dynamic
-    combo's value decides which widgets follow it.
+    combo's value decides which widgets follow it. Older hosts have the widgets of all its
+    options; web/saved_graphs.js leaves out those that are not used.
 
     Raises:
         AssertionError: A node type is unknown, or widget values are left over.
@@ -47,6 +51,8 @@ def _widget_values(
             options = rest[0] if rest else {}
             if not (isinstance(type_name, list) or type_name in WIDGET_TYPES):
                 continue
+            if not _is_used(name, options, named):
+                continue
             value = left.pop(0) if left else _default(type_name, options)
             named[prefix + name] = value
             if options.get("control_after_generate") or options.get("image_upload"):
@@ -58,6 +64,12 @@ def _widget_values(
     take(info["input"], "")
     assert not left, f"{kind}: values {left} have no widget, only {list(named)} do"
     return named
+
+
+def _is_used(name: str, options: dict[str, Any], named: dict[str, Any]) -> bool:
+    """Whether the option chosen uses an input, whose tooltip says which ones do."""
+    choice, dot, _ = name.partition(".")
+    return not dot or f"'{named[choice]}'" in options["tooltip"].partition(". ")[0]
 
 
 def _default(type_name: str | list[str], options: dict[str, Any]) -> Any:

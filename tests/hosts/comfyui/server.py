@@ -26,13 +26,18 @@ RUN_SECONDS = 300
 class ComfyServer:
     """One running server. ``base`` holds its models, input, output and custom nodes."""
 
-    def __init__(self, comfy: Path, python: str, base: Path) -> None:
+    def __init__(
+        self, comfy: Path, python: str, base: Path, second_copy: str | None = None
+    ) -> None:
+        """Lays out ``base``; ``second_copy`` names another folder with the same pack."""
         self.comfy = comfy
         self.base = base
         self.log_path = base / "server.log"
-        self._python = python
+        self.python = python
         self._port = _free_port()
         self._lay_out()
+        if second_copy:
+            (base / "custom_nodes" / second_copy).symlink_to(PACK)
 
     def _lay_out(self) -> None:
         for folder in ("custom_nodes", "output", "user", "models/upscale_models"):
@@ -60,7 +65,7 @@ class ComfyServer:
         pairs = [part for pair in options.items() for part in pair]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [self._python, "main.py", *flags, *pairs],
+                [self.python, "main.py", *flags, *pairs],
                 cwd=self.comfy,
                 stdout=log,
                 stderr=subprocess.STDOUT,

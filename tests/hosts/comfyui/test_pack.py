@@ -56,7 +56,7 @@ def test_newer_schema_features_are_used_where_they_exist(comfy: ComfyServer) -> 
     if "search_aliases" in upscale:
         assert kind == "COMFY_DYNAMICCOMBO_V3"
         assert upscale["search_aliases"]
-        assert upscale["input"]["required"]["tile"][1]["advanced"] is True
+        assert upscale["input"]["optional"]["tile"][1]["advanced"] is True
     else:
         assert kind == "COMBO"
         assert "size.width" in upscale["input"]["optional"]
@@ -84,9 +84,11 @@ def test_help_pages_are_served(comfy: ComfyServer, node: str) -> None:
 
 
 def test_front_end_part_is_served(comfy: ComfyServer) -> None:
-    path = f"/extensions/{PACK_NAME}/model_info.js"
-    assert path in comfy.get("/extensions")
-    assert b"SpanPPModelInfo" in comfy.read(path)
+    offered = comfy.get("/extensions")
+    for file in (PACK / "web").glob("*.js"):
+        path = f"/extensions/{PACK_NAME}/{file.name}"
+        assert path in offered
+        assert comfy.read(path) == file.read_bytes()
 
 
 def test_locales_are_served(comfy: ComfyServer) -> None:

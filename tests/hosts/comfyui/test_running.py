@@ -14,39 +14,10 @@ from safetensors.torch import load_file, save_file
 
 import spanpp_core
 
+from .prompts import frames, load, node, save, saved_pixels, upscale
 from .server import ComfyServer, executed_nodes, messages_of
 
 MEBIBYTE = 2**20
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
-
-
-def upscale(model: str, image: str, size: str = "model scale", **more: Any) -> dict:
-    defaults = {"precision": "float32", "tile": 0, "method": "downscale"}
-    links = {"model": [model, 0], "image": [image, 0]}
-    return node("SpanPPUpscale", **links, **defaults, size=size, **more)
-
-
-def frames(count: int, height: int, width: int, channels: int = 3) -> dict:
-    return node(
-        "TestFrames", frames=count, height=height, width=width, channels=channels
-    )
-
-
-def save(image: str, name: str) -> dict:
-    return node("SaveImage", images=[image, 0], filename_prefix=f"tests/{name}")
-
-
-def load(name: str = "bundled") -> dict:
-    return node("SpanPPLoadModel", model_name=name)
-
-
-def saved_pixels(comfy: ComfyServer, entry: dict, node_id: str) -> np.ndarray:
-    (path,) = comfy.saved_files(entry, node_id)
-    with Image.open(path) as image:
-        return np.asarray(image).astype(int)
 
 
 def test_stop_takes_effect_within_a_tile(comfy: ComfyServer) -> None:
@@ -93,15 +64,15 @@ def test_only_what_depends_on_a_scale_runs_again(comfy: ComfyServer) -> None:
     prompt = {
         "1": load(),
         "2": frames(1, 40, 48),
-        "3": node("SpanPPSetScale", model=["1", 0], scale="x2"),
-        "4": node("SpanPPSetScale", model=["1", 0], scale="x3"),
+        "3": node("SpanPPSetScale", model=["1", 0], scale=2.0),
+        "4": node("SpanPPSetScale", model=["1", 0], scale=3.0),
         "5": upscale("3", "2"),
         "6": upscale("4", "2"),
         "7": save("5", "two"),
         "8": save("6", "three"),
     }
     comfy.run(prompt)
-    prompt["4"]["inputs"]["scale"] = "x4"
+    prompt["4"]["inputs"]["scale"] = 4.0
     entry = comfy.run(prompt)
     assert executed_nodes(entry, prompt) == {"4", "6", "8"}
     assert saved_pixels(comfy, entry, "8").shape == (160, 192, 3)
@@ -109,11 +80,10 @@ def test_only_what_depends_on_a_scale_runs_again(comfy: ComfyServer) -> None:
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_channels_are_kept(comfy: ComfyServer, channels: int) -> None:
-    custom = {"scale": "custom", "scale.factor": 1.5}
     prompt = {
         "1": load(),
         "2": frames(1, 33, 41, channels),
-        "3": node("SpanPPSetScale", model=["1", 0], **custom),
+        "3": node("SpanPPSetScale", model=["1", 0], scale=1.5),
         "4": upscale("3", "2"),
         "5": node("PreviewAny", source=["4", 1]),
         "6": save("4", f"channels{channels}"),
@@ -144,13 +114,13 @@ def test_many_frames_need_the_result_and_little_more(comfy: ComfyServer) -> None
 
 def test_another_model_is_named(comfy: ComfyServer) -> None:
     for using in (
-        node("SpanPPSetScale", model=["1", 0], scale="x2"),
+        node("SpanPPSetScale", model=["1", 0], scale=2.0),
         upscale("1", "2"),
     ):
         prompt = {"1": node("TestOtherModel"), "2": frames(1, 16, 16), "3": using}
         prompt["4"] = node("PreviewAny", source=["3", 0])
         message = comfy.failure(prompt)
-        assert "SPAN model and not SpanPP" in message
+        assert "found a SPAN model" in message
         assert "\n" not in message
 
 
@@ -196,8 +166,8 @@ def test_core_loader_reads_spanpp_and_feeds_our_nodes(
     prompt = {
         "1": node("UpscaleModelLoader", model_name=name),
         "2": frames(1, 40, 48),
-        "3": node("SpanPPSetScale", model=["1", 0], scale="x3"),
-        "4": node("SpanPPSetScale", model=["1", 0], scale="x4"),
+        "3": node("SpanPPSetScale", model=["1", 0], scale=3.0),
+        "4": node("SpanPPSetScale", model=["1", 0], scale=4.0),
         "5": node("ImageUpscaleWithModel", upscale_model=["3", 0], image=["2", 0]),
         "6": node("ImageUpscaleWithModel", upscale_model=["4", 0], image=["2", 0]),
         "7": node("ImageUpscaleWithModel", upscale_model=["1", 0], image=["2", 0]),

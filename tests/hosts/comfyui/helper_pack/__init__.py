@@ -75,6 +75,37 @@ class TestOtherModel:
         return (ModelLoader().load_from_state_dict(network.state_dict()),)
 
 
+class TestCast:
+    """Casts the model that all nodes share and leaves it so, as some packs do."""
+
+    RETURN_TYPES = ("UPSCALE_MODEL",)
+    FUNCTION = "cast"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("UPSCALE_MODEL",), "dtype": ("STRING", {})}}
+
+    def cast(self, model, dtype):
+        model.to(getattr(torch, dtype))
+        return (model,)
+
+
+class TestIsFinite:
+    """Says whether images hold numbers only, and of which size they are."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "look"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"images": ("IMAGE",)}}
+
+    def look(self, images):
+        return (f"{images.shape[2]}x{images.shape[1]} {images.isfinite().all()}",)
+
+
 class TestCoreCopies:
     """The names under which SpanPP's core is loaded, a line each."""
 
@@ -94,5 +125,12 @@ class TestCoreCopies:
 
 NODE_CLASS_MAPPINGS = {
     cls.__name__: cls
-    for cls in (TestCoreCopies, TestFrames, TestOtherModel, TestScarceMemory)
+    for cls in (
+        TestCast,
+        TestCoreCopies,
+        TestFrames,
+        TestIsFinite,
+        TestOtherModel,
+        TestScarceMemory,
+    )
 }
