@@ -120,9 +120,7 @@ class SpanPPUpscale(io.ComfyNode):
         bring_to_device(spanpp, run.working_memory)
         progress = TileProgress(LivePreview(image, result))
         run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
-        info = _description(
-            run, wanted, frames, progress.tiles, values_outside(image)
-        )
+        info = _description(run, wanted, frames, progress.tiles, values_outside(image))
         info += f" · {time.monotonic() - began:.2f} s"
         seen = {"input": [width, height], "scale": spanpp.scale}  # for web/upscale.js
         return io.NodeOutput(

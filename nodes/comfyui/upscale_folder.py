@@ -15,15 +15,15 @@ import folder_paths
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ...spanpp_core import Size, prepare
+from ...spanpp_core import TO_MULTIPLE, Size, ToMultiple, prepare
 from ...spanpp_core.batch.pairs import Pair, is_video, pairs
 from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, failure
-from .compatibility import ADVANCED, choice, chosen, node_schema, one_of
+from .compatibility import ADVANCED, node_schema, one_of
 from .device import bring_to_device, load_device
+from .inputs import ANY, AUTO, PRECISIONS, chosen_dtype, size_inputs, wanted_size
 from .model_socket import as_spanpp
 from .output_folder import inside_output
 from .progress import show_text
-from .upscale import AUTO, PRECISIONS, _size, _size_options, chosen_dtype
 
 TYPICAL = (1024, 1024)
 """(height, width) in pixels that ComfyUI is asked to make room for."""
@@ -65,6 +65,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                         " in it. New ones are listed after a refresh (R)."
                     ),
                 ),
+                *size_inputs(),
                 io.String.Input(
                     "output_folder",
                     default="",
@@ -91,9 +92,6 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                         " device that stays within 1/255 of float32."
                     ),
                     **ADVANCED,
-                ),
-                *choice(
-                    "size", _size_options(), tooltip="What the size of a result is."
                 ),
             ],
             outputs=[
@@ -124,11 +122,13 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         output_folder: str,
         overwrite: bool,
         precision: str,
-        size: str | Mapping[str, Any] = "",
+        size: str | Mapping[str, Any] | None = None,
+        multiple_of: str = ANY,
+        to_multiple: ToMultiple = TO_MULTIPLE[0],
         **flat: Any,
     ) -> io.NodeOutput:
         spanpp = as_spanpp(model)
-        wanted = _size(*chosen("size", size, flat, _size_options()))
+        wanted = wanted_size(size, flat, multiple_of, to_multiple)
         source = _allowed_folder(folder)
         name = output_folder.strip() or f"{source.name}-{_tag(wanted, spanpp.scale)}"
         target = inside_output(name)
