@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.model import SpanPP, conv_layout, end_dtype
+from ..network.ends import conv_layout, end_dtype
+from ..network.model import SpanPP
 from ..network.scale import Window
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from .. import checkpoint
 from ..descriptor import bundled_model
-from ..network.model import BODY_RADIUS
+from ..network.body import BODY_RADIUS
 
 
 def info(

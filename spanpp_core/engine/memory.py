@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from ..network.ends import end_dtype
 from ..network.hyperparameters import Hyperparameters
-from ..network.model import end_dtype
 
 BODY_TENSORS = 5
 """

@@ -1,4 +1,4 @@
-"""What a person asks for - a factor, a box, a width - and the output size it means."""
+"""The size asked for - a factor, a box, a width - and the output size that follows."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FRACTIONAL: tuple[Fractional, ...] = ("auto", "downscale", "native")
 
 ToMultiple = Literal["crop", "fit"]
 """
-How the sides of a result become multiples of a number. "crop": pixels at the edges are
-cut off, evenly at both ends. "fit": the picture is resized to the nearest multiples,
-which changes its shape by half a multiple at most.
+How the sides of a result become multiples of a number. "crop": the edges are cut off,
+evenly on both sides. "fit": the picture is resized to the nearest multiples, which
+changes each side by half a multiple at most.
 """
 
 TO_MULTIPLE: tuple[ToMultiple, ...] = ("crop", "fit")
@@ -38,7 +38,7 @@ class OutputSize:
     height: int
     width: int
     factor: float
-    """How many times the input the picture is upscaled."""
+    """Output pixels per input pixel."""
     picture: tuple[int, int]
     """(height, width) of the whole picture; the result is cut from its middle."""
 
@@ -82,7 +82,7 @@ class OutputSize:
 class Size:
     """The size of a result: at most one of these, or ``width`` and ``height`` together.
 
-    The picture keeps its shape. With none of them it is the model's own scale.
+    The picture keeps its aspect ratio. With none of them, the scale of the model decides.
 
     Raises:
         SizeError: Several sizes are given, or one that is not above 0.
@@ -95,11 +95,11 @@ class Size:
     """
 
     factor: float | None = None
-    """Times the input; each side is rounded. See `parse_factor`."""
+    """Output pixels per input pixel along each side, rounded. See `parse_factor`."""
     fit: tuple[int, int] | None = None
-    """(width, height) in pixels of a box to fill as far as the picture's shape allows."""
+    """(width, height) in pixels of a box: the largest result that fits inside."""
     width: int | None = None
-    """Pixels. Together with ``height``: exactly that size; the overhang is cut off."""
+    """Pixels. Together with ``height``: exactly that size, with the overhang cut off."""
     height: int | None = None
     """Pixels."""
     longer_side: int | None = None
@@ -109,12 +109,12 @@ class Size:
     megapixels: float | None = None
     """Millions of pixels, about."""
     multiple_of: int = 1
-    """What both sides are made a multiple of."""
+    """Both sides become multiples of this number of pixels."""
     to_multiple: ToMultiple = "crop"
-    """How they are."""
+    """How they become multiples."""
 
     def __post_init__(self) -> None:
-        """Makes sure that one size is asked for."""
+        """Checks that one size is given."""
         given = {k: v for k, v in self._sizes().items() if v is not None}
         if len(given) > 1 and set(given) != {"width", "height"}:
             raise SizeError(

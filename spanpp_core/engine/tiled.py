@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..backends import fastest, is_out_of_memory
 from ..descriptor import SpanPPDescriptor
-from ..network.model import end_dtype
+from ..network.ends import end_dtype
 from ..network.scale import Window
 from .memory import empty_cache, pixels_that_fit, working_bytes
 from .pipeline import SMALLEST_TILE, Job, Pipeline

@@ -1,4 +1,4 @@
-"""A run: a model, the size of the input and the size wanted, prepared and carried out."""
+"""A run: prepared from a model, the input size and the size asked for; then carried out."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from .tiled import (
 
 @dataclass(frozen=True)
 class Upscaling:
-    """What is decided before a run; made by `prepare`."""
+    """All that is decided before a run; made by `prepare`."""
 
     view: SpanPPDescriptor
     """The model at the scale that the network runs at."""
     input_size: tuple[int, int]
     """(height, width) in pixels of the images."""
     output: OutputSize
-    """What comes out."""
+    """The size of the result."""
     wanted_tile: int | None
     """The edge of the tiles asked for, in input pixels."""
     memory: int | None
-    """Bytes that the work may take, if that is less than what is free."""
+    """The most bytes that the run may take; None for what is free."""
     dtype: torch.dtype
-    """What the network runs in."""
+    """The dtype that the network runs in."""
     device: torch.device
-    """Where it will run."""
+    """The device that it will run on."""
 
     @property
     def scale(self) -> int | float:
@@ -56,22 +56,22 @@ class Upscaling:
 
     @property
     def made_size(self) -> tuple[int, int]:
-        """(height, width) in pixels of what the network makes."""
+        """(height, width) in pixels of the network's output, before any resizing."""
         return output_size(*self.input_size, self.scale)
 
     @property
     def is_resized(self) -> bool:
-        """Whether that is another size than the picture wanted, and resized to it."""
+        """Whether the network's output is resized to the picture."""
         return self.made_size != self.output.picture
 
     @property
     def is_direct(self) -> bool:
-        """Whether the network writes the result itself: nothing is resized or cut."""
+        """Whether the network's output is the result: nothing is resized or cut."""
         return self.made_size == self.output_size
 
     @property
     def working_memory(self) -> int:
-        """The bytes a tile takes at work, beside weights, input and output: estimated."""
+        """Estimated bytes that one tile takes beside weights, input and output."""
         return working_memory(
             self.view,
             *self.input_size,
@@ -84,7 +84,7 @@ class Upscaling:
     def tile(self) -> int:
         """The edge of the tiles in input pixels: as asked, or what fits into memory.
 
-        Ask when the model is where it will run.
+        Read it once the model is on the device it will run on: free memory decides.
         """
         edge = self.wanted_tile
         if edge is None:
@@ -299,5 +299,5 @@ def upscale(
 
 
 def _part(on_progress: Progress, index: int, count: int) -> Progress:
-    """Progress within one of several images as progress over all of them."""
+    """Turns the progress of one of several images into the progress of all."""
     return lambda done, total: on_progress(index * total + done, count * total)

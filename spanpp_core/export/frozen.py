@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from ..checkpoint import Checkpoint
+from ..network.body import Body, RepConv
 from ..network.igconv import IGConv
-from ..network.model import Body, RepConv
 from ..network.scale import cell_of, output_size
 
 

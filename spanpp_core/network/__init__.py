@@ -1,5 +1,8 @@
 """The network: scale arithmetic, reparameterisation, kernel generation, model.
 
-Reading order: `hyperparameters`, `scale` (integers and fractions only), `reparam` and `igconv` (pure
-functions over tensors), `model` (what runs), `branches` (what is trained).
+In reading order: `hyperparameters`, `body` (the definition, on one screen), `scale`
+(integers and fractions only), `igconv` (the kernel as a function of the scale), `kernels`
+(the kernels of one scale, and how they render), `reparam` (pure functions over weights),
+`branches` (what is trained), `model` (what runs). The fast path of `model` is made of
+`last_layers`, `ends`, `cache` and `autocast`.
 """

@@ -1,4 +1,4 @@
-"""What keeps its dtype inside a host's autocast."""
+"""Keeping a dtype inside the autocast of a host or trainer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """SpanPP as it is trained: three branches behind every 3x3 convolution.
 
-Parameter names are those of public training checkpoints, without their derived caches
-(``conv_3x3_rep``, ``eval_conv``), which hold nothing that the branches do not say. Where
-other readers of a file look for them, `SpanPPBranches.caches` makes them.
+Parameter names are those of public training checkpoints. The fused kernels that these
+hold too (``conv_3x3_rep``, ``eval_conv``) follow from the branches;
+`SpanPPBranches.caches` makes them for programs that expect them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from .autocast import autocast_disabled
+from .body import Body
 from .hyperparameters import Hyperparameters
 from .igconv import IGConv
-from .model import Body
 from .reparam import BRANCH_TENSORS, BRANCHES, Conv3x3, fuse, fuse_bottleneck
 from .scale import Window, checked_scale, grid_scale, output_size
 
 PUBLISHED_ALPHA = 1.0
-"""Each branch's share at the start, as published; fused, they have 1.2 times the spread
-of a new plain convolution."""
+"""The published initial weight of each branch. The fused kernel then has 1.2 times the
+standard deviation of a newly initialised convolution."""
 
 STEADY_ALPHA = 1 / 3
-"""The share that a new network trains more steadily from (docs/stability.md)."""
+"""The initial weight from which new networks train more steadily (docs/stability.md)."""
 
 
 class _Expanded(nn.Module):
@@ -114,7 +114,7 @@ class RepConvBranches(nn.Module):
 
 
 class _FirstConv(RepConvBranches):
-    """The convolution that reads the image, in its own dtype whatever autocast says."""
+    """The first convolution; it ignores autocast and computes in its weights' dtype."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class _FirstConv(RepConvBranches):
 
 
 class _LastConv(nn.Conv2d):
-    """The convolution that makes the features, likewise."""
+    """The last convolution, likewise."""
 
     @override
     def forward(self, input: Tensor) -> Tensor:
@@ -136,13 +136,13 @@ class SpanPPBranches(Body):
 
     Differentiable in every parameter; the kernel is made anew at each call.
 
-    Under autocast the first convolution, the last one and the upsampler stay float32:
-    in bfloat16 they shift the whole image by a few thousandths, and what training then
-    follows is that shift (its gradient has nothing in common with the true one).
+    Under autocast the first convolution, the last one and the upsampler stay float32. In
+    bfloat16 they shift the brightness of the whole image by a few thousandths, and the
+    gradient then follows that shift instead of the true direction.
 
     Args:
         hyper: Sizes and trained scales.
-        alpha: What each branch's share starts from.
+        alpha: The initial weight of each branch.
     """
 
     def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
@@ -184,10 +184,10 @@ class SpanPPBranches(Body):
         return state
 
     def caches(self) -> dict[str, Tensor]:
-        """Returns what public training checkpoints hold beside the branches.
+        """Returns the fused kernels that public training checkpoints hold as well.
 
-        Those are the fused convolutions and, of each, the fused third branch; detached
-        and contiguous. Some readers know the network by these names.
+        For each convolution, the fused kernel and the fused third branch; detached and
+        contiguous. Some programs recognise the network by these names.
         """
         state: dict[str, Tensor] = {}
         for name, conv in self._convs():
@@ -196,10 +196,10 @@ class SpanPPBranches(Body):
         return state
 
     def branches_for(self, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the branches with which this network equals a fused one.
+        """Returns branches that fuse to given kernels.
 
-        A fused kernel does not say what its branches were. These keep the values they
-        have here, except the plain one, which takes the difference.
+        A fused kernel does not say what its branches were. The 1x1 branches keep the
+        values that they have here, and the plain branch becomes the difference.
 
         Args:
             fused: The ``*.conv_3x3_rep.*`` tensors of a fused checkpoint.

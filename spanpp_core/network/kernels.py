@@ -1,8 +1,9 @@
 """The kernels of one scale, and how they render features as pixels.
 
-Simple fractions p/q have a kernel for each position (`ExactKernels`). At any other scale
-hardly two positions are alike: the kernel is sampled at a few nodes of the input cell, and
-each output pixel interpolates between them (`SampledKernels`).
+A scale p/q with a small p has one kernel per sub-pixel position (`ExactKernels`). At other
+scales nearly every output pixel has a position of its own. There the kernel is sampled at a
+few nodes of the input cell, and each output pixel interpolates between the nodes
+(`SampledKernels`).
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ BLOCK = 16
 zero, yet a dense product of this size is faster than gathering."""
 
 BAND_BYTES = {"cpu": 4 * 2**20}
-"""How much of the nodes' values is in memory at once: what fits into a CPU's cache."""
+"""Bytes of node values in memory at once, by device type: what fits into a CPU's cache."""
 
 GPU_BAND_BYTES = 256 * 2**20
-"""The same on other devices, where more keeps them busy."""
+"""The same for other devices, which more work at once keeps busy."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ MAX_SCALE = 8
 EXACT_PHASES = 12
 """
 Scales p/q with p up to this have a kernel for each of their p * p positions: whole
-scales, 4/3, x1.5, x2.25, x2.5. Other scales sample the kernel at a few nodes, which takes
-no longer to make than the 144 kernels of x2.4 (12/5).
+scales, 4/3, x1.5, x2.25, x2.5. Other scales interpolate between kernels at a few nodes,
+which are made faster than the 144 kernels of x2.4 (12/5).
 """
 
 

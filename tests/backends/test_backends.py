@@ -19,7 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import spanpp_core
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
 from spanpp_core.backends import Backends, chosen, fallback, fastest, selection
-from spanpp_core.network.model import SpanPP, conv_layout
+from spanpp_core.network.ends import conv_layout
+from spanpp_core.network.model import SpanPP
 from spanpp_core.network.scale import Window
 
 SCALES = [1, 2, 4, 2.5, 2.73]

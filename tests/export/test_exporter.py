@@ -15,7 +15,7 @@ from spanpp_core.export import ExportError, ExportOptions, export, formats
 from spanpp_core.export.exporter import Exported
 from spanpp_core.export.formats import Safetensors
 from spanpp_core.export.frozen import Frozen
-from spanpp_core.network.model import SPAB, Body
+from spanpp_core.network.body import SPAB, Body
 
 
 def names(files: list[Exported]) -> list[str]:

@@ -16,9 +16,10 @@ from tiny import TINY, training_network
 
 import spanpp_core
 from spanpp_core.network import cache
+from spanpp_core.network.body import Body
 from spanpp_core.network.igconv import IGConv
 from spanpp_core.network.kernels import ExactKernels
-from spanpp_core.network.model import Body, SpanPP
+from spanpp_core.network.model import SpanPP
 from spanpp_core.network.scale import Window
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.7, 4, 5, 8, 4 / 3, 2.73)
