@@ -1,4 +1,4 @@
-"""SpanPP for spandrel: how hosts detect it, load it and bind it to a scale."""
+"""The spandrel architecture of SpanPP: detecting, loading, and binding to a scale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
     """The bound scale: an int when whole, a float otherwise. See `at_scale`."""
 
     backend: Backend = "auto"
-    """What the engine runs it by; calling it is always plain PyTorch. See `Backend`."""
+    """The backend that the engine uses; calling the model is always plain PyTorch."""
 
     def __init__(self, architecture: SpanPPArch, checkpoint: Checkpoint) -> None:
         network = SpanPP(checkpoint.hyper)
@@ -56,9 +56,9 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         )
         network.requires_grad_(False).eval()
         self.checkpoint = checkpoint
-        """What the file held, in float32 and on the CPU; see `received.file_weights`."""
+        """The weights of the file, in float32 on the CPU; see `received.file_weights`."""
         self.backends = Backends(network)
-        """What the network was compiled to; views share it."""
+        """The compiled networks, shared by all views."""
 
     @property
     @override
@@ -99,8 +99,8 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
     def with_dtype(self, dtype: torch.dtype) -> Self:
         """Returns this model with its convolutions in another dtype, on its device.
 
-        Unlike `to`, it leaves this model as it is for whoever else holds it. The result
-        has convolutions of its own and shares the kernels already made.
+        Unlike `to`, it leaves this model as it is. The result has convolutions of its
+        own and shares the kernel generator with its cache.
 
         Args:
             dtype: float32, float16 or bfloat16; the model itself is returned if it is

@@ -1,4 +1,4 @@
-"""How close an image is to its original."""
+"""Quality metrics: how close an image is to its original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that a program hands over: whichever copy of this package loaded them."""
+"""Models from a host: loaded by another copy of this package, or cast by another node."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BODY = "block_1.c1_r.conv_3x3_rep.weight"
 
 
 def as_spanpp(model: object) -> SpanPPDescriptor:
-    """Returns a model as one of this package, whichever copy of it loaded the model.
+    """Returns a model as a descriptor of this package, whichever copy of it loaded it.
 
-    Two packs of one program may each hold a copy, and spandrel keeps the architecture
-    that was registered first. The classes of the copies differ, the weights do not.
+    Two packs in one host may each bring a copy, and spandrel keeps the architecture that
+    was registered first. The classes of the copies differ; the weights do not.
 
     Args:
         model: A spandrel descriptor. One of this package is returned as it is.
@@ -38,7 +38,7 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
 
     Raises:
         TypeError: It is another network; the message names it.
-        CheckpointError: It says that it is SpanPP and has not the weights of one.
+        CheckpointError: It claims to be SpanPP, but its weights are not those of a SpanPP model.
     """
     if isinstance(model, SpanPPDescriptor):
         return model
@@ -71,10 +71,9 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
 def file_weights(model: SpanPPDescriptor) -> Checkpoint:
     """Returns the weights to save or export: those of the file, in float32.
 
-    A program may cast a model that it shares with others, and float16 or bfloat16
-    weights are rounded. Where the live weights are those of the file, rounded or not,
-    the file's are returned. Where they were changed in any other way, as by a merge, the
-    live ones are.
+    A node may cast a model that it shares with other nodes, which rounds the weights. If
+    the live weights equal those of the file but for such rounding, the file's are
+    returned. If they were changed in any other way, such as a merge, the live ones are.
 
     Raises:
         CheckpointError: The live weights were changed into something that is no whole

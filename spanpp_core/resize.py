@@ -1,4 +1,4 @@
-"""The one resize of this package: antialiased bicubic."""
+"""Resizing: antialiased bicubic, as everywhere in this package."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path, None, None]:
-    """Gives a path beside ``path`` to write to, which replaces it at the end.
+    """Yields a temporary path beside ``path``, which replaces it at the end.
 
     If the block raises, what was written is removed and ``path`` stays as it was. The
-    ending of the name is that of ``path``, as some writers choose a format by it, and
-    the rest is unique: several machines may write into one folder.
+    temporary name has the suffix of ``path``, because some writers choose the format by
+    it, and is unique: several machines may write into one folder.
 
     Example:
         >>> import tempfile

@@ -1,8 +1,8 @@
-"""The same work on the workers of a Ray cluster.
+"""Upscaling many files on the workers of a Ray cluster.
 
-Ray Data hands the files out, starts workers anew that died, and gives them their file
-again. A result appears whole or not at all, so a file that is done twice, or a run that is
-started again, does no harm.
+Ray Data hands out the files. When a worker dies, it starts another and hands the file out
+again. A result appears whole or not at all, so doing a file twice, or starting a run
+again, does no harm.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MOST_PARTS = 1000
 
 @dataclass(frozen=True)
 class Pool:
-    """The workers wanted; what is None follows from the cluster."""
+    """The workers asked for; None leaves a choice to the cluster."""
 
     workers: int | None = None
     gpus_per_worker: float | None = None
@@ -84,19 +84,19 @@ def outcomes(
     pairs: Sequence[tuple[str, str]],
     settings: UpscaleOptions,
 ) -> Iterator[Outcome]:
-    """Upscales files on a cluster and yields what became of each, in any order.
+    """Upscales files on a cluster and yields the outcome of each, in any order.
 
     Args:
-        address: As Ray takes it; if empty, what ``RAY_ADDRESS`` says, or the cluster
-            running on this machine, or a new one for the time of this run.
+        address: In Ray's format; if empty, the value of ``RAY_ADDRESS``, or the cluster
+            running on this machine, or a new one for this run.
         pool: The workers wanted.
         weights: A state dict of the model.
-        pairs: What `pairs` returned. Plain paths have to be the same everywhere.
+        pairs: The result of `pairs`. Plain paths must exist on every machine.
         settings: As for `Upscaler`.
 
     Raises:
         MissingPackageError: Ray is not installed.
-        BatchError: The cluster is not there or too small, or gave up.
+        BatchError: The cluster cannot be reached, is too small, or gave up.
     """
     files = [
         {
@@ -114,7 +114,7 @@ def outcomes(
         done = parts.map(
             Worker,
             fn_constructor_args=(weights, settings, pool.device, ledger.remote()),
-            # what waits at a worker would wait behind a long video
+            # files queued at a worker would wait behind a long video
             compute=ray.data.ActorPoolStrategy(
                 size=min(count, len(files)), max_tasks_in_flight_per_actor=2
             ),
@@ -126,14 +126,14 @@ def outcomes(
 
 
 class Ledger:
-    """Knows which files are in hand: one that is begun again took its worker along."""
+    """Counts how often each file was begun: one that is begun again killed its worker."""
 
     def __init__(self) -> None:
         """Begins with none."""
         self._deaths: dict[str, int] = {}
 
     def begin(self, name: str) -> int:
-        """Notes that a file is begun; returns how often it was and not ended."""
+        """Notes that a file is begun; returns how often it was begun and not ended."""
         self._deaths[name] = self._deaths.get(name, -1) + 1
         return self._deaths[name]
 
@@ -143,7 +143,7 @@ class Ledger:
 
 
 class Worker:
-    """Holds the model in a process of its own, and upscales one file a call."""
+    """A process with a copy of the model; it upscales one file per call."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Worker:
         device: str | None,
         ledger: Any,
     ) -> None:
-        """Loads the model onto the device that Ray gave this process."""
+        """Loads the model onto the device that Ray assigned to this process."""
         network = load(weights, device=device_named(device))
         self._overwrite = settings.overwrite
         self._upscaler = Upscaler(network, replace(settings, overwrite=True))
@@ -160,7 +160,7 @@ class Worker:
         self._wait: Callable[[Any], int] = importlib.import_module("ray").get
 
     def __call__(self, file: dict[str, str]) -> dict[str, Any]:
-        """Upscales ``source`` to ``result``; returns what became of them."""
+        """Upscales ``source`` to ``result`` and returns the outcome."""
         source, result = file["source"], file["result"]
         try:
             if self._wait(self._ledger.begin.remote(result)) >= DEATHS:
@@ -192,7 +192,7 @@ def _unseen(_done: int, _total: int) -> None:
 
 @contextmanager
 def _connected(address: str) -> Generator[Any]:
-    """Gives Ray with a cluster; one that was started for this is ended after it."""
+    """Connects to a cluster. One that had to be started is shut down at the end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # says nothing to anyone
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # nor what is put right
     ray = require("A Ray cluster", "ray", "ray", "pyarrow")
@@ -219,7 +219,7 @@ def _connected(address: str) -> Generator[Any]:
 
 @contextmanager
 def _quiet(ray: Any) -> Generator[None]:
-    """Keeps Ray Data from talking, and says in one line why it gave up."""
+    """Silences Ray Data, and turns its failure into one line."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Every file to upscale beside the file that it becomes."""
+"""Input files, each paired with the file that its result is written to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pair:
 
 
 def is_video(path: PurePosixPath | Path) -> bool:
-    """Whether a file is taken for a video, by its ending."""
+    """Whether a file counts as a video, by its suffix."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -36,11 +36,11 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
     """Pairs every input with its result; folders and prefixes keep their structure.
 
     Args:
-        inputs: Files and folders, as paths or as URLs of a store.
-        out: A folder, or for a single file its name; likewise.
+        inputs: Files and folders, as paths or URLs.
+        out: A folder, or the name of the result of a single file; likewise.
 
     Raises:
-        BatchError: Two inputs would write the same file, or there is nothing to do.
+        BatchError: Two inputs would write the same file, or no input has files.
         StoreError: A store cannot be read.
     """
     to = Place(out)
@@ -84,7 +84,7 @@ def _is_wanted(name: PurePosixPath) -> bool:
 
 
 def _result_name(name: PurePosixPath) -> PurePosixPath:
-    """The name to write under: videos of a kind that is not written become .mkv."""
+    """The name of the result: videos in a container that cannot be written become .mkv."""
     if is_video(name) and name.suffix.lower() not in WRITABLE:
         return name.with_suffix(".mkv")
     return name

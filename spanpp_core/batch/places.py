@@ -1,4 +1,4 @@
-"""Where files are: at paths of this machine or at URLs of a store, used alike."""
+"""Where files are: paths of this machine and URLs of object stores, used alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import stores
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder, as a person names it. Any method may raise `StoreError`."""
+    """A file or folder, given as a path or URL. Every method may raise `StoreError`."""
 
     given: str
 
@@ -26,7 +26,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The last part of it."""
+        """Its last part."""
         return stores.name(self.given) if self.is_url else Path(self.given).name
 
     def is_file(self) -> bool:
@@ -61,15 +61,15 @@ class Place:
                 yield path.relative_to(folder).as_posix()
 
     def from_anywhere(self) -> Place:
-        """Returns it as a process finds it whose current folder is another."""
+        """Returns it with an absolute path, for processes with another working folder."""
         return self if self.is_url else Place(str(Path(self.given).absolute()))
 
     def path(self, folder: Path) -> Path:
-        """Returns the path to work at: its own, or one in ``folder`` for a URL."""
+        """Returns a local path to work at: its own, or for a URL one in ``folder``."""
         return folder / self.name if self.is_url else Path(self.given)
 
     def fetched(self, folder: Path) -> Path:
-        """Returns the path to read, to which the file of a URL has been copied."""
+        """Returns a local path to read; the file at a URL is copied there first."""
         path = self.path(folder)
         if self.is_url:
             folder.mkdir()
@@ -77,6 +77,6 @@ class Place:
         return path
 
     def put(self, path: Path) -> None:
-        """Copies what was made at `path` to where it belongs, whole or not at all."""
+        """Uploads what was made at `path`, whole or not at all; does nothing for a path."""
         if self.is_url:
             stores.put(path, self.given)

@@ -1,4 +1,4 @@
-"""Object stores and other file systems with URLs, by pyarrow, which Ray Data brings.
+"""Object stores and other file systems with URLs, through pyarrow (a part of Ray Data).
 
 A URL is what pyarrow reads: ``s3://``, ``gs://``, ``abfs://``, ``hdfs://``, ``file://``,
 with the options of the store behind a question mark.
@@ -125,7 +125,7 @@ def _opened(url: str) -> tuple[Any, str]:
 
 @lru_cache(maxsize=16)
 def _store(root: str, options: str) -> tuple[Any, str]:
-    """Opens a store; asking one where it lies takes a while."""
+    """Opens a store, once: finding the region of a bucket takes a while."""
     return _fs().FileSystem.from_uri(f"{root}?{options}" if options else root)
 
 

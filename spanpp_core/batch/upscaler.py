@@ -1,4 +1,4 @@
-"""One file to one file: what is done with each, here or by a worker of a cluster."""
+"""Upscales one file to one file, in this process or in a worker of a cluster."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ..video import Summary, upscale_video
 from .pairs import Pair, is_video
 
 FAILURES = (ValueError, MemoryError, OSError, RuntimeError)
-"""What one file may raise without ending the work on the others."""
+"""Errors of one file that do not stop the work on the others."""
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """
-The dtype to run in. "auto": float32 for images of 16 bits per channel, and for those of 8
-the fastest of the device whose rounding 8 bits do not show.
+The dtype to run in. "auto": float32 for images of 16 bits per channel; for 8 bits, the
+fastest dtype of the device whose rounding stays below one step of 8 bits.
 """
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -36,7 +36,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """What every file is upscaled with; see the options of ``spanpp upscale``."""
+    """How files are upscaled; each is an option of ``spanpp upscale``."""
 
     size: Size
     fractional: Fractional
@@ -52,7 +52,7 @@ class UpscaleOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file, in one line."""
+    """The outcome of one file, as one line."""
 
     line: str
     failed: bool
@@ -61,7 +61,7 @@ class Outcome:
 
 
 class Upscaler:
-    """A model and what files are upscaled with; it is cast once per precision."""
+    """A model and the options to upscale files with; it is cast once per dtype."""
 
     def __init__(self, network: SpanPPDescriptor, settings: UpscaleOptions) -> None:
         self._network = network.with_backend(settings.backend)
@@ -69,7 +69,7 @@ class Upscaler:
         self._cast = functools.cache(self._network.with_dtype)
 
     def file(self, pair: Pair, on_progress: Progress) -> Outcome:
-        """Upscales an image or a video; a result that is there is left as it is."""
+        """Upscales an image or a video; an existing result is left as it is."""
         if pair.result.exists() and not self._settings.overwrite:
             return already_there(pair.result)
         run = self._video if is_video(pair.source) else self._image
@@ -82,7 +82,7 @@ class Upscaler:
             return failure(error)
 
     def _at_depth(self, bits: int) -> SpanPPDescriptor:
-        """The model in the dtype for images of so many bits per channel."""
+        """Returns the model in the dtype for images of ``bits`` bits per channel."""
         precision = self._settings.precision
         if precision != "auto":
             return self._cast(_DTYPES[precision])
@@ -155,7 +155,7 @@ def device_named(name: str | None) -> torch.device:
 
 
 def _check_memory(run: Upscaling, channels: int) -> None:
-    """Makes sure that an image and its result fit into main memory, in float32."""
+    """Checks that an image and its result fit into main memory, in float32."""
     sizes = [run.input_size, run.output_size]
     if not run.is_direct:
         sizes.append(run.made_size)

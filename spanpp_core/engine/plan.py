@@ -1,7 +1,7 @@
-"""Tiles: which part of the input each piece of the output is made from. Pure integers.
+"""Tile plans: which part of the input each part of the output is made from. Integers only.
 
-Every tile reads a halo of the network's receptive radius around the pixels it answers
-for, so its result is that of the whole image: nothing is blended.
+Every tile reads a halo, the receptive radius of the network, around the pixels whose output
+it makes. Its result is therefore that of the whole image, and nothing is blended.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Plan:
         """Cuts the image into tiles that read at most ``size`` pixels and two halos.
 
         At whole scales all tiles read equally much, with the least work for their
-        number: one at an edge has no halo there and answers for more pixels instead.
+        number: a tile at an edge has no halo there and covers more pixels instead.
 
         Example:
             >>> tiles = list(Plan.of(10, 200, 2, 21).tiles(64))
@@ -87,9 +87,9 @@ class Plan:
         return [self.tile(rows, part) for part in self._cut(cols, size)]
 
     def tile(self, rows: range, cols: range, least: tuple[int, int] = (1, 1)) -> Tile:
-        """Returns the tile that answers for these input pixels.
+        """Returns the tile that makes the output of these input pixels.
 
-        It reads at least so many rows and columns, as far as the image has them.
+        It reads at least ``least`` rows and columns, as far as the image has them.
         """
         in_rows, out_rows, top, to_rows = self._axis(
             rows, self.height, self.out_height, least[0]
