@@ -16,7 +16,11 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (N, C, height, width), clamped to [0, 1], in the dtype of ``image``.
     """
-    resized = F.interpolate(
+    return bicubic(image, size).clamp_(0, 1).to(image.dtype)
+
+
+def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Does as `resize` for values of any range, without clamping, as float32."""
+    return F.interpolate(
         image.float(), size, mode="bicubic", align_corners=False, antialias=True
     )
-    return resized.clamp_(0, 1).to(image.dtype)

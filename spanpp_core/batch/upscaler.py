@@ -98,7 +98,8 @@ class Upscaler:
             fractional=self._settings.fractional,
             tile=self._settings.tile,
         )
-        _check_memory(run, found.channels)
+        # float images may run twice, see `engine.dynamic_range`
+        _check_memory(run, found.channels * (2 if found.bits > 16 else 1))
         images.check_writable(pair.result, *run.output_size)
         pair.result.parent.mkdir(parents=True, exist_ok=True)
         picture = images.read(pair.source)

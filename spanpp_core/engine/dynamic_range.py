@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..resize import bicubic
+
 TOLERANCE = 0.5 / 255
 """How far values may lie outside [0, 1] and be clipped all the same: rounding of others."""
 
@@ -115,6 +117,22 @@ def nearness(image: Tensor) -> Tensor:
     outside = ((image < -TOLERANCE) | (image > 1 + TOLERANCE)).any(1, keepdim=True)
     near = F.max_pool2d(outside.float(), 2 * _DILATED + 1, 1, _DILATED)
     return F.avg_pool2d(near, 2 * _BLURRED + 1, 1, _BLURRED, count_include_pad=False)
+
+
+def back_projected(made: Tensor, image: Tensor) -> Tensor:
+    """Returns a larger image that, made small again, is more like the one it was made of.
+
+    One step of iterative back-projection (Irani and Peleg, 1991): what a network adds to
+    flat areas is small in [0, 1], and the inverse of a curve would multiply it.
+
+    Args:
+        made: (N, C, H, W) in [0, 1].
+        image: (N, C, h, w) in [0, 1]; of other channels than ``made``, nothing is done.
+    """
+    if made.shape[1] != image.shape[1]:
+        return made
+    missing = image - bicubic(made, (image.shape[2], image.shape[3]))
+    return (made + bicubic(missing, (made.shape[2], made.shape[3]))).clamp_(0, 1)
 
 
 def _bent(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
 from ..resize import resize
-from .dynamic_range import RangeCurve, finite, nearness
+from .dynamic_range import RangeCurve, back_projected, finite, nearness
 from .size import Fractional, OutputSize, Size
 from .tiled import (
     LARGE_TILE,
@@ -171,14 +171,17 @@ class Upscaling:
         first, second = (on_progress and _part(on_progress, i, 2) for i in range(2))
         self.run_in_range(image.clamp(0, 1), out=out, on_progress=first)
         colours = self._colours(image)
-        # its inverse multiplies rounding
-        exact = replace(self, dtype=torch.float32)
-        beyond = exact.run_in_range(curve.compress(colours), on_progress=second)
+        height, width = self.output.picture
+        picture = replace(self.output, height=height, width=width)
+        exact = replace(self, output=picture, dtype=torch.float32)  # as errors grow
+        curved = curve.compress(colours)
+        made = exact.run_in_range(curved, on_progress=second)
+        beyond = curve.expand(back_projected(made, curved))
         rows, cols = self.output.window
         near = F.interpolate(nearness(colours), self.output.picture, mode="bilinear")
         place = self._colours(out)
         near = near[:, :, rows, cols].to(place)
-        place.copy_(place.lerp(curve.expand(beyond).to(place), near))
+        place.copy_(place.lerp(beyond[:, :, rows, cols].to(place), near))
 
     def _colours(self, image: Tensor) -> Tensor:
         """Returns images (N, C, H, W) without the alpha that they may have last."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ImageError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr")
 """Endings of the files that are read, and written."""
 
 _LARGEST = {".webp": 16383, ".jpg": 65535, ".jpeg": 65535}
@@ -29,7 +29,7 @@ class Header:
     channels: int
     """1 or 3, and one more with alpha."""
     bits: int
-    """8 or 16 per channel."""
+    """8, 16 or 32 per channel."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,43 @@ class Picture:
     """An image as it is on disk, upright."""
 
     pixels: Tensor
-    """(1, C, H, W) float32 in [0, 1]; C is 1 or 3, and one more with alpha."""
+    """(1, C, H, W) float32; C is 1 or 3, and one more with alpha. White is 1, and only
+    files of floating point hold values outside [0, 1]."""
     bits: int
-    """8 or 16 per channel."""
+    """8, 16 or 32 per channel."""
     source: object = None
     """The metadata to keep, as the library that read the file holds it."""
+    floating: bool = False
+    """Whether its numbers on disk are floating point."""
 
     @classmethod
     def of(cls, array: NDArray[Any], source: object) -> Picture:
-        """Returns the picture of an array (H, W, C) or (H, W) of uint8 or uint16."""
-        bits = 16 if array.dtype == np.uint16 else 8
-        pixels = torch.from_numpy(array.astype(np.float32)).div_(2**bits - 1)
-        return cls(
-            pixels.reshape(*array.shape[:2], -1).movedim(-1, 0)[None], bits, source
-        )
+        """Returns the picture of an array (H, W, C) or (H, W), uint8, uint16 or float."""
+        bits = min(8 * array.dtype.itemsize, 32)
+        floating = array.dtype.kind == "f"
+        pixels = torch.from_numpy(array.astype(np.float32))
+        if not floating:
+            pixels = pixels.div_(2**bits - 1)
+        pixels = pixels.reshape(*array.shape[:2], -1).movedim(-1, 0)[None]
+        return cls(pixels, bits, source, floating)
 
     def array(self, bits: int) -> NDArray[Any]:
-        """Returns the pixels as an array (H, W, C) of uint8 or uint16."""
-        top = 2**bits - 1
+        """Returns the pixels as an array (H, W, C): uint8, uint16 or, of 32 bits, float32."""
         channels, height, width = self.pixels.shape[1:]
-        array = np.empty(
-            (height, width, channels), np.uint16 if bits == 16 else np.uint8
-        )
+        dtype = {8: np.uint8, 16: np.uint16, 32: np.float32}[bits]
+        array = np.empty((height, width, channels), dtype)
+        top = 2**bits - 1
         for i in range(channels):  # by channel: the float copy stays small
-            plane = self.pixels[0, i].mul(top).round_().clamp_(0, top)
-            array[..., i] = plane.numpy().astype(array.dtype)
+            plane = self.pixels[0, i]
+            if bits < 32:
+                plane = plane.mul(top).round_().clamp_(0, top)
+            array[..., i] = plane.numpy().astype(dtype)
         return array
+
+    def colours_and_alpha(self) -> tuple[Tensor, Tensor]:
+        """Returns colours, (1 or 3, H, W), and alpha, (0 or 1, H, W)."""
+        colours = 1 if self.pixels.shape[1] < 3 else 3
+        return self.pixels[0, :colours], self.pixels[0, colours:]
 
 
 def check_readable(path: Path) -> None:

@@ -89,7 +89,8 @@ def write(path: Path, picture: Picture) -> None:
         opaque = Image.new(image.mode.removesuffix("A"), image.size)
         opaque.paste(image, mask=image.getchannel("A"))
         image = opaque
-    kept = cast("dict[str, Any]", picture.source or {})
+    is_ours = isinstance(picture.source, dict)
+    kept = cast("dict[str, Any]", picture.source) if is_ours else {}
     try:
         with replacing(path) as aside:
             image.save(aside, **_SAVE_OPTIONS[suffix], **kept)

@@ -1,4 +1,4 @@
-"""Image files in and out, by libvips: 8 and 16 bits, alpha, grey, profiles kept."""
+"""Image files by libvips: 8, 16 bits and floating point; alpha, grey, profiles kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .picture import Header, Picture, check_readable, check_writable, damaged
 # Loaders that are not hardened against hostile files stay off.
 pyvips.block_untrusted_set(True)
 
-_SIXTEEN_BIT = (".png", ".tif", ".tiff")
+_MOST_BITS = {".png": 16, ".tif": 32, ".tiff": 32}
+"""Per channel, where a format holds more than 8."""
 
 _SAVE_OPTIONS = {
     ".jpg": {"Q": 95, "subsample_mode": "off"},
@@ -36,7 +37,7 @@ def header(path: Path) -> Header:
         ImageError: The file cannot be read.
     """
     image = _opened(path)
-    bits = 16 if image.format == "ushort" else 8
+    bits = {"uchar": 8, "ushort": 16}.get(str(image.format), 32)
     return Header(image.height, image.width, image.bands, bits)
 
 
@@ -57,18 +58,18 @@ def read(path: Path) -> Picture:
 def write(path: Path, picture: Picture) -> None:
     """Writes an image; the file appears whole or not at all.
 
-    16 bits become 8 where the format holds no more (JPEG, WebP), and alpha is laid over
-    black in JPEG.
+    A depth becomes the next one that the format holds, see `files.write`.
 
     Raises:
         ImageError: The format or the size cannot be written, or the disk refused.
     """
     check_writable(path, *picture.pixels.shape[2:])
     suffix = path.suffix.lower()
-    bits = picture.bits if suffix in _SIXTEEN_BIT else 8
+    bits = 32 if picture.floating else picture.bits
+    bits = min(bits, _MOST_BITS.get(suffix, 8))
     array = picture.array(bits)
-    kind = ("b-w", "srgb") if bits == 8 else ("grey16", "rgb16")
-    interpretation: str = kind[picture.pixels.shape[1] > 2]
+    kinds = {8: ("b-w", "srgb"), 16: ("grey16", "rgb16"), 32: ("b-w", "scrgb")}
+    interpretation: str = kinds[bits][picture.pixels.shape[1] > 2]
     image = pyvips.Image.new_from_array(array).copy(interpretation=interpretation)
     if isinstance(kept := picture.source, pyvips.Image):
         for name in kept.get_fields():
@@ -76,8 +77,11 @@ def write(path: Path, picture: Picture) -> None:
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
     try:
+        options = dict(_SAVE_OPTIONS[suffix])
+        if bits == 32:
+            options["predictor"] = "float"  # half the size, by the same compression
         with replacing(path) as aside:
-            image.write_to_file(str(aside), **_SAVE_OPTIONS[suffix])
+            image.write_to_file(str(aside), **options)
     except (pyvips.Error, OSError) as error:
         raise ImageError(f"{path}: could not be written ({_reason(error)})") from error
 
@@ -98,11 +102,9 @@ def _opened(path: Path) -> pyvips.Image:
 
 
 def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
-    """Returns an image as grey or RGB of 8 or 16 bits, with alpha if it has one."""
+    """Returns an image as grey or RGB, 8, 16 bits or float, with alpha if it has one."""
     if image.format in ("float", "double"):
-        return (image.linear([65535.0], [0.0]) + 0.5).cast(
-            "ushort"
-        )  # [0, 1] in files of these
+        return image.cast("float")  # white is 1 in files of these
     if image.format not in ("uchar", "ushort"):
         raise ImageError(
             f"{path}: has {image.format} pixels; 8, 16 bits and float are read"

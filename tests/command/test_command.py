@@ -162,17 +162,6 @@ def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
     assert Image.open(out / "rgba.png").mode == "RGBA"
 
 
-@pytest.mark.parametrize("bands", [1, 3])
-def test_float_tiff_is_read_as_shares_of_white(tmp_path, bands):
-    pixels = np.full((4, 5, bands), 0.5, np.float32)
-    image = pyvips.Image.new_from_array(pixels)
-    image.write_to_file(str(tmp_path / "float.tif"))
-    picture = images.read(tmp_path / "float.tif")
-    assert picture.bits == 16
-    assert picture.pixels.shape == (1, bands, 4, 5)
-    assert (picture.pixels - 0.5).abs().max() < 1e-4
-
-
 def test_cmyk_keeps_its_depth(tmp_path):
     pixels = noise(4, 5, 4, np.uint16)
     image = pyvips.Image.new_from_array(pixels).copy(interpretation="cmyk")

@@ -151,7 +151,7 @@ def test_pillow_refuses_animations_and_broken_files(tmp_path: Path) -> None:
 def test_pillow_is_used_where_libvips_is_missing() -> None:
     code = (
         "import sys; sys.modules['pyvips'] = None\n"
-        "from spanpp_core import images\nprint(images.read.__module__)"
+        "from spanpp_core import images\nprint(images.files.library.__name__)"
     )
     made = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
