@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
 from ..resize import resize
 from .dynamic_range import RangeCurve, back_projected, finite, nearness
+from .memory import SHARE_OF_FREE, free_memory
 from .size import Fractional, OutputSize, Size
 from .tiled import (
     LARGE_TILE,
@@ -23,6 +25,9 @@ from .tiled import (
     upscale_tiled,
     working_memory,
 )
+
+RESIZE_COPIES = 3
+"""Images as large as the network's output in memory while it is resized."""
 
 
 @dataclass(frozen=True)
@@ -152,13 +157,28 @@ class Upscaling:
         rows, cols = self.output.window
         for i in range(len(image)):  # one at a time: the larger image is not asked for
             report = on_progress and _part(on_progress, i, len(image))
-            larger = upscale_tiled(
-                model, image[i : i + 1], tile, report, memory=self.memory
+            larger = self._larger(image)
+            upscale_tiled(
+                model, image[i : i + 1], tile, report, out=larger, memory=self.memory
             )
             if self.is_resized:
                 larger = resize(larger, self.output.picture)
             out[i].copy_(larger[0, :, rows, cols])
         return out
+
+    def _larger(self, image: Tensor) -> Tensor:
+        """Allocates the network's output for one image.
+
+        On the GPU if it fits there: it is resized there, and only the result leaves.
+        """
+        model = self._network
+        shape = (1, result_channels(model, image.shape[1]), *self.made_size)
+        place = image.device
+        if model.device.type == "cuda":
+            needed = RESIZE_COPIES * math.prod(shape) * torch.float32.itemsize
+            if needed < SHARE_OF_FREE * free_memory(model.device):
+                place = model.device
+        return image.new_empty(shape, device=place)
 
     def _run_on(
         self,
