@@ -8,7 +8,8 @@ export function addTextBox(node, lines, { isKept = false } = {}) {
     whiteSpace: "pre-wrap",
     overflow: "auto",
     userSelect: "text",
-    font: `12px/${LINE}px Arial, sans-serif`,
+    font: `12px/${LINE}px Inter, Arial, sans-serif`,
+    padding: "0 8px",
     color: "var(--descrip-text, #999)",
   });
   const height = lines * LINE;

@@ -10,6 +10,8 @@ const LINES = {
   SpanPPSaveSlim: 2,
 };
 
+const PICTURE = 220; // the least height the front end draws one in
+
 app.registerExtension({
   name: "SpanPP.Texts",
 
@@ -23,6 +25,14 @@ app.registerExtension({
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);
       widget.value = textOf(output);
+      if (output.images) makeRoom(this);
     };
   },
 });
+
+// A picture that comes below the widgets does not make a node larger by itself.
+function makeRoom(node) {
+  const isShown = node.widgets.some(({ name }) => name.endsWith("image-preview"));
+  const height = node.computeSize()[1] + (isShown ? 0 : PICTURE);
+  if (node.size[1] < height) node.setSize([node.size[0], height]);
+}

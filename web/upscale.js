@@ -34,6 +34,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
     node.spanppText = addTextBox(node, 2);
+    node.setSize([Math.max(320, node.size[0]), node.computeSize()[1]]);
     nodes.add(node);
     const { onExecuted, onRemoved } = node;
     node.onExecuted = function (output) {
@@ -116,6 +117,8 @@ function showOnly(node, names) {
     const hidden = !names.includes(widget.name.slice("size.".length));
     hasChanged ||= Boolean(widget.hidden) !== hidden;
     widget.hidden = hidden;
+    if (hidden) widget.computeSize = () => [0, -4]; // less the gap between two widgets
+    else delete widget.computeSize;
   }
   if (hasChanged) node.setSize([node.size[0], node.computeSize()[1]]);
 }

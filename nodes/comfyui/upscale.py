@@ -141,7 +141,7 @@ def _description(
         f"{width}x{height} → {out_width}x{out_height} px · x{run.scale:.5g}"
         + (", then resized" if run.is_resized else "")
         + (", cropped" if run.output.picture != run.output_size else "")
-        + (f" to multiples of {n}" if (n := wanted.multiple_of) > 1 else "")
+        + (f" · multiples of {n}" if (n := wanted.multiple_of) > 1 else "")
         + "\n"
         + ("" if frames == 1 else f"{frames} frames · ")
         + ("" if tiles == frames else f"{tiles} tiles of up to {run.tile} px · ")
