@@ -152,7 +152,7 @@ def install() -> None:
 
 
 def load(
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint,
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -160,7 +160,8 @@ def load(
     """Loads a SpanPP model, ready to run: in evaluation mode and without gradients.
 
     Args:
-        source: The path of a checkpoint, or a state dict, which is left untouched.
+        source: The path of a checkpoint file, a state dict, which is left untouched, or
+            what `read` or `parse` returned.
         device: Where to put the weights.
         dtype: float32, float16 or bfloat16, of the convolutions.
 
@@ -173,8 +174,11 @@ def load(
         >>> model.at_scale(2.5)(torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 3, 20, 20])
     """
-    checkpoint = parse(source) if isinstance(source, Mapping) else read(source)
-    return SpanPPDescriptor(SpanPPArch(), checkpoint).to(torch.device(device), dtype)
+    if isinstance(source, Mapping):
+        source = parse(source)
+    elif not isinstance(source, Checkpoint):
+        source = read(source)
+    return SpanPPDescriptor(SpanPPArch(), source).to(torch.device(device), dtype)
 
 
 def bundled_model() -> Path:

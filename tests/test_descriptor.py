@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from tiny import DATA, training_network
 
 import spanpp_core
+from spanpp_core.checkpoint import parse
 
 FILES = sorted(
     path for path in DATA.iterdir() if "io" not in path.name and path.suffix != ".md"
@@ -108,3 +110,11 @@ def test_bundled_files_are_there():
     assert model.scales == (1, 2, 3, 4)
     assert model.model.hyper.channels == 48
     assert spanpp_core.bundled_photo().is_file()
+
+
+def test_a_checkpoint_read_before_is_loaded_with_what_the_file_said(training_state):
+    found = replace(parse(training_state), continuous=True)
+    loaded = spanpp_core.load(found)
+    assert loaded.continuous
+    x = torch.rand(1, 3, 5, 4)
+    assert torch.equal(loaded(x), spanpp_core.load(training_state)(x))

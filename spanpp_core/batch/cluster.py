@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from ..checkpoint import Checkpoint
 from ..descriptor import load
 from ..errors import BatchError, first_line, last_line
 from ..optional import require
@@ -80,7 +79,7 @@ class Pool:
 def outcomes(
     address: str,
     pool: Pool,
-    weights: Mapping[str, Tensor],
+    checkpoint: Checkpoint,
     pairs: Sequence[tuple[str, str]],
     settings: UpscaleOptions,
 ) -> Iterator[Outcome]:
@@ -90,7 +89,7 @@ def outcomes(
         address: In Ray's format; if empty, the value of ``RAY_ADDRESS``, or the cluster
             running on this machine, or a new one for this run.
         pool: The workers wanted.
-        weights: A state dict of the model.
+        checkpoint: The model.
         pairs: The result of `pairs`. Plain paths must exist on every machine.
         settings: As for `Upscaler`.
 
@@ -113,7 +112,7 @@ def outcomes(
         )
         done = parts.map(
             Worker,
-            fn_constructor_args=(weights, settings, pool.device, ledger.remote()),
+            fn_constructor_args=(checkpoint, settings, pool.device, ledger.remote()),
             # files queued at a worker would wait behind a long video
             compute=ray.data.ActorPoolStrategy(
                 size=min(count, len(files)), max_tasks_in_flight_per_actor=2
@@ -147,13 +146,13 @@ class Worker:
 
     def __init__(
         self,
-        weights: Mapping[str, Tensor],
+        checkpoint: Checkpoint,
         settings: UpscaleOptions,
         device: str | None,
         ledger: Any,
     ) -> None:
         """Loads the model onto the device that Ray assigned to this process."""
-        network = load(weights, device=device_named(device))
+        network = load(checkpoint, device=device_named(device))
         self._overwrite = settings.overwrite
         self._upscaler = Upscaler(network, replace(settings, overwrite=True))
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""The sub-commands together, and what happens when one fails."""
+"""The command line: its sub-commands, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ app.add_typer(chainner.app, name="chainner")
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option(DEBUG, help="Show where an error arose, for a bug report.")
+        bool,
+        typer.Option(DEBUG, help="Show the traceback of an error, for a bug report."),
     ] = False,
 ) -> None:
     """Super-resolution at any scale, picked at run time."""
@@ -65,7 +66,7 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error) or first_line(error), debug=debug)
     except Exception as error:  # a bug: no traceback unless it is asked for
         line = f"{first_line(error)} ({type(error).__name__})"
-        return _fail(f"{line}; {DEBUG} shows where it arose", debug=debug)
+        return _fail(f"{line}; {DEBUG} shows the traceback", debug=debug)
 
 
 def _with_address(arguments: list[str]) -> list[str]:

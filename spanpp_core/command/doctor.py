@@ -22,15 +22,15 @@ from .chainner import ChainnerError, find_python
 def doctor(
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps, ...; the fastest by default."),
+        typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the fastest."),
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option(min=0, help="How long the self-test may take; 0 leaves it out."),
+        typer.Option(min=0, help="Time limit of the self-test; 0 skips it."),
     ] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show this machine, what would be picked for it, and a self-test."""
+    """Show this machine, the settings that suit it, and the result of a self-test."""
     found = diagnosis.diagnose(device_named(device), seconds)
     facts = {**asdict(found), "hosts": hosts()}
     if as_json:

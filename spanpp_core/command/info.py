@@ -19,11 +19,11 @@ from ..network.body import BODY_RADIUS
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="A checkpoint; the bundled one by default.")
+        Path | None, typer.Argument(help="A SpanPP file. Default: the bundled one.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a checkpoint is: scales, kind, size of the network."""
+    """Show what a SpanPP file holds: scales, kind, size of the network."""
     path = model or bundled_model()
     facts = describe(path)
     if as_json:

@@ -25,9 +25,14 @@ from ..batch.places import Place
 from ..batch.upscaler import Outcome, Precision, UpscaleOptions, Upscaler, device_named
 from ..checkpoint import read
 from ..descriptor import bundled_model, load
-from ..engine.size import Fractional, Size, parse_factor
+from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
 from ..video import CODECS
+
+_SIZE = "Size of the result"
+_RUN = "Speed, memory and precision"
+_VIDEO = "Videos"
+_CLUSTER = "Ray cluster"
 
 
 def upscale(
@@ -39,109 +44,157 @@ def upscale(
     ],
     out: Annotated[
         str,
-        typer.Option(
-            "--out", "-o", help="Folder to write to, or the name of one file."
-        ),
+        typer.Option("--out", "-o", help="Output folder, or the name of one file."),
     ],
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="Checkpoint; the bundled one by default."),
+        typer.Option("--model", "-m", help="SpanPP file. Default: the bundled one."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing results.")
+    ] = False,
     scale: Annotated[
         str | None,
         typer.Option(
             "--scale",
             "-s",
-            help="Factor up to 8, such as 2, 2.5 or 8/3; by default the model's.",
+            help="Factor from 1 to 8, such as 2, 2.5 or 8/3. Default: the model's.",
+            rich_help_panel=_SIZE,
         ),
     ] = None,
     fit: Annotated[
-        str | None, typer.Option(help="The largest size within WIDTHxHEIGHT pixels.")
+        str | None,
+        typer.Option(
+            help="Largest size that fits into WIDTHxHEIGHT pixels.",
+            rich_help_panel=_SIZE,
+        ),
     ] = None,
     width: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Width in pixels; with --height, the rest is cut off."
+            min=1,
+            help="Width in pixels. With --height: exactly that size, edges cropped.",
+            rich_help_panel=_SIZE,
         ),
     ] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Height in pixels.")] = None,
+    height: Annotated[
+        int | None,
+        typer.Option(min=1, help="Height in pixels.", rich_help_panel=_SIZE),
+    ] = None,
     longer_side: Annotated[
-        int | None, typer.Option(min=1, help="Length of the longer side in pixels.")
+        int | None,
+        typer.Option(min=1, help="Longer side in pixels.", rich_help_panel=_SIZE),
+    ] = None,
+    shorter_side: Annotated[
+        int | None,
+        typer.Option(min=1, help="Shorter side in pixels.", rich_help_panel=_SIZE),
     ] = None,
     megapixels: Annotated[
-        float | None, typer.Option(help="Area in millions of pixels.")
+        float | None,
+        typer.Option(help="Area in millions of pixels.", rich_help_panel=_SIZE),
     ] = None,
     multiple_of: Annotated[
         int,
-        typer.Option(min=1, help="Cut both sides to a multiple of this, such as 8."),
+        typer.Option(
+            min=1,
+            help="Make both sides a multiple of this, such as 8.",
+            rich_help_panel=_SIZE,
+        ),
     ] = 1,
+    to_multiple: Annotated[
+        ToMultiple,
+        typer.Option(
+            help="How: crop the edges, or resize to fit.", rich_help_panel=_SIZE
+        ),
+    ] = "crop",
     fractional: Annotated[
         Fractional,
         typer.Option(
             help="How a scale such as 2.5 is reached. native: in one pass, with a kernel"
             " for that very scale. downscale: by the next whole scale, then resized."
-            " auto: native if the model was trained on fractional scales."
+            " auto: native if the model was trained on fractional scales.",
+            rich_help_panel=_RUN,
         ),
     ] = "auto",
     tile: Annotated[
         int | None,
         typer.Option(
             min=16,
-            help="Side of the tiles in input pixels; by default as memory allows. The"
-            " result is the same.",
+            help="Side of the tiles in input pixels. The result is the same at any"
+            " size. Default: what fits into memory.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps, ...; the fastest by default."),
+        typer.Option(
+            help="cpu, cuda, cuda:1, mps, ... Default: the fastest.",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Number format of the network. auto: the fastest of the device whose"
-            " rounding stays within 1/255, and fp32 for 16-bit images."
+            help="Number format of the network. auto: fp32 for images of more than 8"
+            " bits; otherwise the fastest whose error stays within 1/255.",
+            rich_help_panel=_RUN,
         ),
     ] = "auto",
     backend: Annotated[
         Backend,
-        typer.Option(help="What runs the network; auto: the fastest installed."),
+        typer.Option(
+            help="Library that runs the network. auto: the fastest installed.",
+            rich_help_panel=_RUN,
+        ),
     ] = "auto",
     codec: Annotated[
         str | None,
-        typer.Option(help=f"Of videos: {', '.join(CODECS)}; by default as the file."),
+        typer.Option(
+            help=f"One of {', '.join(CODECS)}. Default: that of the source.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = None,
     crf: Annotated[
         int | None,
-        typer.Option(min=0, max=63, help="Quality of videos; lower is better."),
+        typer.Option(
+            min=0,
+            max=63,
+            help="Quality; lower is better and larger.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing results.")
-    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="Spread the files over a Ray cluster: the one at an address, or one"
-            " that runs here, or a new one.",
+            help="Spread the files over a Ray cluster: the one at ADDRESS, or else the"
+            " one running on this machine, or else a new one.",
+            rich_help_panel=_CLUSTER,
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="With --ray: how many; by default as the cluster allows."
+            min=1,
+            help="Number of workers. Default: as many as the cluster has room for.",
+            rich_help_panel=_CLUSTER,
         ),
     ] = None,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(min=0, help="With --ray: 1 by default; at 0.5 two share one."),
+        typer.Option(
+            min=0,
+            help="GPUs per worker. Default: 1. At 0.5, two workers share a GPU.",
+            rich_help_panel=_CLUSTER,
+        ),
     ] = None,
 ) -> int:
     """Upscale images and videos.
 
     Results keep the name and format of their source. Images keep alpha, bit depth and
-    colour profile, videos their sound and frame times. A video that was stopped is
-    resumed. A file that cannot be upscaled is reported and skipped; the exit status is
-    then 1.
+    colour profile; videos keep sound and frame times. An interrupted video resumes where
+    it stopped. A file that cannot be upscaled is reported and skipped, and the exit
+    status is then 1.
     """
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
     if ray is None and (workers or gpus_per_worker):
@@ -153,8 +206,10 @@ def upscale(
             width=width,
             height=height,
             longer_side=longer_side,
+            shorter_side=shorter_side,
             megapixels=megapixels,
             multiple_of=multiple_of,
+            to_multiple=to_multiple,
         ),
         fractional,
         tile,
@@ -165,18 +220,19 @@ def upscale(
         backend,
     )
     if ray is None and any(Place(each).is_url for each in (*inputs, out)):
-        raise SpanPPError("URLs of stores are read and written with --ray only")
+        raise SpanPPError("URLs of object stores need --ray")
     work = pairs(inputs, out)
     if ray is None:
         network = load(model or bundled_model(), device=device_named(device))
         return _here(Upscaler(network, settings), work)
-    weights = read(model or bundled_model()).state_dict
+    checkpoint = read(model or bundled_model())
     pool = cluster.Pool(workers, gpus_per_worker, device)
-    return _on_ray(cluster.outcomes(ray, pool, weights, work, settings), len(work))
+    outcomes = cluster.outcomes(ray, pool, checkpoint, work, settings)
+    return _on_ray(outcomes, len(work))
 
 
 def _here(upscaler: Upscaler, work: list[tuple[str, str]]) -> int:
-    """Does the work in this process; returns the exit status."""
+    """Upscales the files in this process; returns the exit status."""
     failed = 0
     with _progress() as progress:
         files = progress.add_task("files", total=len(work))
@@ -196,7 +252,7 @@ def _here(upscaler: Upscaler, work: list[tuple[str, str]]) -> int:
 
 
 def _on_ray(outcomes: Iterator[Outcome], total: int) -> int:
-    """Reports what workers did; returns the exit status."""
+    """Reports the outcomes of the workers; returns the exit status."""
     failed = 0
     with _progress() as progress:
         files = progress.add_task("files", total=total)
