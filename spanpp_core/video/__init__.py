@@ -8,16 +8,20 @@ can be written, and all of them use `pyav`.
 from ..errors import VideoError
 from .codecs import CODECS, codecs_here
 from .encoder import WRITABLE
-from .source import VIDEO_SUFFIXES
+from .images import Sound, write_images
+from .source import VIDEO_SUFFIXES, probe
 from .upscaling import Summary, fingerprint, upscale_video
 
 __all__ = [
     "CODECS",
     "VIDEO_SUFFIXES",
     "WRITABLE",
+    "Sound",
     "Summary",
     "VideoError",
     "codecs_here",
     "fingerprint",
+    "probe",
     "upscale_video",
+    "write_images",
 ]

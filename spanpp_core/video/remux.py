@@ -34,7 +34,7 @@ def dry_run(path: Path, clip: Clip, form: Format) -> tuple[str, ...]:
     Raises:
         VideoError: It does not take the codec, or the sound.
     """
-    with opened(clip.path) as source, _written(path, source) as made:
+    with opened(clip.path) as source, _written(path, source, clip) as made:
         _, copies = _add_streams(made, source, path, clip, form)
         made.start_encoding()
         left_out: list[str] = []
@@ -66,15 +66,15 @@ def remux(
     Raises:
         VideoError: It could not be written.
     """
-    with opened(clip.path) as source, _written(path, source) as made:
+    with opened(clip.path) as source, _written(path, source, clip) as made:
         picture, copies = _add_streams(made, source, path, clip, form)
         ours = _packets(frames, clip, picture)
-        for packet in _merged(ours, _copied(source, copies)):
+        for packet in _merged(ours, _copied(source, copies, clip)):
             made.mux_one(packet)
 
 
 @contextmanager
-def _written(path: Path, source: Any) -> Generator[Any]:
+def _written(path: Path, source: Any, clip: Clip) -> Generator[Any]:
     """Opens a container to write, with the source's title and chapters."""
     av = pyav()
     options = {"fflags": "+bitexact"}  # no random identifiers
@@ -86,7 +86,7 @@ def _written(path: Path, source: Any) -> Generator[Any]:
     try:
         with av.open(str(path), "w", options=options) as made:
             made.metadata.update(_kept(source.metadata))
-            if chapters := source.chapters():
+            if (chapters := source.chapters()) and not clip.is_cut:
                 made.set_chapters(chapters)
             yield made
     except (av.error.FFmpegError, OSError) as error:
@@ -157,12 +157,21 @@ def _packets(
         yield packet
 
 
-def _copied(source: Any, copies: dict[int, Any]) -> Iterator[Any]:
+def _copied(source: Any, copies: dict[int, Any], clip: Clip) -> Iterator[Any]:
     wanted = [source.streams[index] for index in copies]
     for packet in source.demux(*wanted) if wanted else ():
-        if packet.size:  # the last one of each stream is a mark, and empty
-            packet.stream = copies[packet.stream.index]
-            yield packet
+        if not packet.size:  # the last one of each stream is a mark, and empty
+            continue
+        if clip.is_cut:
+            shift = clip.shift(packet.time_base)
+            time = packet.pts if packet.pts is not None else packet.dts
+            is_late = clip.end is not None and time * packet.time_base >= clip.end
+            if time < shift or is_late:
+                continue
+            packet.pts = time - shift
+            packet.dts = packet.dts if packet.dts is None else packet.dts - shift
+        packet.stream = copies[packet.stream.index]
+        yield packet
 
 
 def _merged(ours: Iterator[Any], theirs: Iterator[Any]) -> Iterator[Any]:

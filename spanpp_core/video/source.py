@@ -35,6 +35,9 @@ ATTACHED_PICTURE = 0x400
 KNOWS_ITS_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Containers whose header says how long they are, so that a cut one can be told."""
 
+MOST_RATE = Fraction(240)
+"""Frames a second that SVT-AV1 takes. Some files claim more; frames keep their times."""
+
 _BITS = (8, 9, 10, 12, 14, 16)
 
 
@@ -70,6 +73,19 @@ class Clip:
     """Seconds in a tick of the presentation times."""
     frames: int
     """How many there are; an estimate where the container does not count."""
+    start: Fraction
+    """What is left out at the beginning of the file, in seconds."""
+    end: Fraction | None
+    """From where on the file is left out, in its seconds; None for its end."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a part of the file."""
+        return self.start > 0 or self.end is not None
+
+    def shift(self, time_base: Fraction) -> int:
+        """Returns `start` in ticks of a stream: zero of the clip's own times."""
+        return round(self.start / time_base)
 
 
 @contextmanager
@@ -99,8 +115,13 @@ def picture_stream(container: Any, path: Path) -> Any:
     raise VideoError(f"{path}: has no video that can be decoded")
 
 
-def probe(path: Path) -> Clip:
+def probe(path: Path, start: float = 0, end: float | None = None) -> Clip:
     """Reads the header and the first frame of a video.
+
+    Args:
+        path: The file.
+        start: Where the clip begins, in seconds of the file.
+        end: Where it ends; None for the end of the file.
 
     Raises:
         VideoError: It cannot be read, or its colours are of a kind that is not known.
@@ -134,7 +155,10 @@ def probe(path: Path) -> Clip:
             height, width = width, height
             aspect = 1 / aspect if aspect else None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        seconds = (container.duration or 0) / 1_000_000
+        rate = min(rate, MOST_RATE)
+        length = (container.duration or 0) / 1_000_000
+        seconds = (length if end is None else min(end, length)) - start
+        counted = 0 if start or end is not None else stream.frames
         return Clip(
             path=path,
             stream=stream.index,
@@ -151,15 +175,17 @@ def probe(path: Path) -> Clip:
             sample_aspect=aspect,
             rate=rate,
             time_base=stream.time_base,
-            frames=stream.frames or max(1, round(seconds * rate)),
+            frames=counted or max(1, round(seconds * rate)),
+            start=Fraction(start).limit_denominator(1_000_000),
+            end=None if end is None else Fraction(end).limit_denominator(1_000_000),
         )
 
 
 def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
     """Yields presentation time, duration (0: unknown) and frame, in order, to the end.
 
-    Times are in ticks of ``clip.time_base`` and strictly ascending: a frame without one,
-    or one that goes back, follows the last.
+    Times are in ticks of ``clip.time_base`` from its start on, and strictly ascending: a
+    frame without one, or one that goes back, follows the last.
 
     Raises:
         VideoError: The file is damaged or ends too early.
@@ -170,6 +196,7 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
         stream.thread_type = "AUTO"
         step = max(1, round(1 / (clip.rate * clip.time_base)))
         count, last, reached = 0, None, 0.0
+        shift = clip.shift(stream.time_base)
         for packet in container.demux():
             if packet.size and packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
@@ -193,7 +220,10 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
                     pts = last + (step if pts is None else 1)
                 last = pts or 0
                 count += 1
-                yield last, frame.duration or 0, frame
+                if clip.end is not None and last * stream.time_base >= clip.end:
+                    return
+                if last >= shift:
+                    yield last - shift, frame.duration or 0, frame
         if container.format.name in KNOWS_ITS_LENGTH and container.duration:
             length = (container.duration + (container.start_time or 0)) / 1_000_000
             if reached < length - max(1, length / 50):

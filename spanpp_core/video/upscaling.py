@@ -70,6 +70,8 @@ def upscale_video(
     on_progress: Progress | None = None,
     segment: int = SEGMENT,
     b_frames: bool = True,
+    start: float = 0,
+    end: float | None = None,
 ) -> Summary:
     """Upscales a video file; all of it but the picture is copied.
 
@@ -91,6 +93,8 @@ def upscale_video(
         segment: Frames in a segment.
         b_frames: Whether the encoder may store frames in another order than shown, which
             makes files smaller. Some programs lose such frames in .mkv.
+        start: Where to begin in ``source``, in seconds: of frames and sound.
+        end: Where to end, in its seconds; None for its end.
 
     Raises:
         VideoError: A file cannot be read or written.
@@ -98,7 +102,7 @@ def upscale_video(
         ScaleError: The size is more than 8 times the input.
         MemoryError: As for `upscale`.
     """
-    clip = probe(source)
+    clip = probe(source, start, end)
     frame = (clip.height, clip.width)
     run = prepare(model, frame, size, fractional=fractional, tile=tile)
     form = Format.of(clip, *run.output_size, codec, crf, result, b_frames=b_frames)
@@ -107,6 +111,7 @@ def upscale_video(
         "size": [*run.output_size, *run.output.picture, run.scale],
         "run": [fractional, tile, segment, model.backend],
         "codec": [form.codec, dict(form.options)],
+        "cut": [start, end],
         "av": pyav().__version__,
     }
     segments = SegmentFolder(result)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import (
@@ -242,3 +243,33 @@ def test_without_its_extra_it_names_it(tmp_path, weights, monkeypatch, capsys):
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "videos needs av" in line
     assert "run: pip install 'spanpp[video]'" in line
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_part_of_a_video_begins_at_zero_and_keeps_its_sound(tmp_path, model, suffix):
+    source = write_clip(tmp_path / f"in{suffix}", times=[512 * i for i in range(50)])
+    before = contents(source)
+    after = upscaled(model, source, suffix=suffix, start=0.4, end=1.2)
+    assert after.times == [time - Fraction(2, 5) for time in before.times[10:30]]
+    heard = [packet for time, packet in before.packets["audio"] if 0.4 <= time < 1.2]
+    assert [packet for _, packet in after.packets["audio"]] == heard
+    assert 0 <= after.packets["audio"][0][0] < 0.03
+    assert not after.chapters
+
+
+def test_a_rate_that_no_encoder_takes_is_not_passed_on(tmp_path, model, monkeypatch):
+    """Some Matroska files claim thousands of frames a second."""
+    source = write_clip(tmp_path / "in.mkv", size=(64, 72))
+    clip = probe(source)
+    with av.open(str(source)) as old, av.open(str(tmp_path / "odd.mkv"), "w") as new:
+        stream = old.streams.video[0]
+        copied = new.add_stream_from_template(stream, opaque=True)
+        for packet in old.demux(stream):
+            if packet.size:
+                packet.stream = copied
+                new.mux(packet)
+    with av.open(str(tmp_path / "odd.mkv")) as odd:
+        assert odd.streams.video[0].average_rate > 240
+    source.unlink()
+    after = upscaled(model, tmp_path / "odd.mkv", suffix=".mkv", codec="libsvtav1")
+    assert len(after.times) == clip.frames

@@ -1,0 +1,51 @@
+"""Images in memory as a file: nothing is lost but what rounding takes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import pytest
+import torch
+
+from spanpp_core.video import Sound, write_images
+from spanpp_core.video.source import decoded, pixels, probe
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(7, 41, 51, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 16])
+def test_every_value_comes_back_at_any_size(tmp_path, images, bits):
+    path = tmp_path / "made.mkv"
+    write_images(path, images, Fraction(30000, 1001), bits=bits, sound=None)
+    clip = probe(path)
+    found = [pixels(clip, frame, images.device) for _, _, frame in decoded(clip)]
+    steps = (1 << bits) - 1
+    back = torch.cat(found).movedim(1, -1)
+    assert torch.equal((back * steps).round(), (images * steps).round())
+    assert clip.rate == Fraction(30000, 1001)
+    assert clip.encoding.bits == bits
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("rate", [44100, 37000])
+def test_sound_is_as_long_as_the_images(tmp_path, images, channels, rate):
+    path = tmp_path / "made.mkv"
+    sound = Sound(torch.zeros(channels, 10 * rate), rate)
+    write_images(path, images, Fraction(25), sound=sound)
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        seconds = sum(f.samples for f in container.decode(stream)) / stream.rate
+    assert seconds == pytest.approx(7 / 25, abs=0.05)
+
+
+def test_equal_images_are_equal_files(tmp_path, images):
+    sound = Sound(torch.rand(2, 20000), 48000)
+    made = []
+    for name in ("one.mkv", "two.mkv"):
+        write_images(tmp_path / name, images, Fraction(25), sound=sound)
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
