@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io as streams
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,35 @@ import folder_paths
 from comfy_api.latest import InputImpl, io
 from typing_extensions import override
 
-from ...spanpp_core import Size, prepare
-from ...spanpp_core.video import CODECS, fingerprint, upscale_video
-from .compatibility import ADVANCED, node_schema, one_of
+from ...spanpp_core import FRACTIONAL, TO_MULTIPLE, Fractional, ToMultiple, prepare
+from ...spanpp_core.errors import MissingPackageError
+from ...spanpp_core.video import CODECS, codecs_here, fingerprint, probe, upscale_video
+from .compatibility import node_schema, one_of
 from .device import bring_to_device, load_device
-from .inputs import AUTO, PRECISIONS, chosen_dtype
+from .inputs import (
+    ANY,
+    AUTO,
+    MODEL_SCALE,
+    chosen_dtype,
+    run_inputs,
+    size_inputs,
+    wanted_size,
+)
 from .model_socket import as_spanpp
 from .progress import FrameProgress, show_text
+from .video_file import file_of
 
-CONTAINERS = ("mp4", "mkv", "mov")
+CONTAINERS = ("mp4", "mkv")
+"""
+What Save Video stores as it is. It writes .mp4 unless it is told otherwise, which takes
+neither ProRes nor the subtitles of Matroska.
+"""
+
+NOT_SAVED = ("prores_ks",)
+"""Codecs that Save Video takes in no container by default."""
+
+USUAL = -1
+"""The quality that stands for the codec's own."""
 
 
 class SpanPPUpscaleVideo(io.ComfyNode):
@@ -29,43 +49,63 @@ class SpanPPUpscaleVideo(io.ComfyNode):
     @override
     @classmethod
     def define_schema(cls) -> io.Schema:
+        precision, *others = run_inputs()
+        *size, multiple_of, to_multiple = size_inputs()
         return node_schema(
             node_id="SpanPPUpscaleVideo",
             display_name="Upscale Video (SpanPP)",
             description=(
-                "Upscales a video by the model's scale, frame by frame: any length fits"
-                " into memory. Sound, frame times, depth and colours are kept."
+                "Upscales a video by the model's scale or to a size, frame by frame: any"
+                " length fits into memory. Sound, frame times, depth and colours are kept."
             ),
-            search_aliases=["video super resolution", "enlarge video", "upscale clip"],
+            search_aliases=[
+                *("video super resolution", "enlarge video", "upscale clip"),
+                *("video upscaler", "4k video", "视频超分", "放大视频", "動画を拡大"),
+            ],
             inputs=[
                 io.UpscaleModel.Input(
                     "model",
                     tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
                 ),
                 io.Video.Input("video", tooltip="The video to upscale, of any length."),
+                # saved graphs store values by position: what came later stands below, and
+                # the size last, which is more widgets in some hosts than in others
                 io.Combo.Input(
                     "codec",
-                    options=list(CODECS),
+                    options=_codecs(),
                     tooltip=(
                         "Encoder of the result: libx264 plays everywhere, libx265 and"
-                        " libsvtav1 are smaller, prores_ks is for editing, ffv1 lossless."
+                        " libsvtav1 are smaller, ffv1 is lossless. Those of the GPU"
+                        " (nvenc, qsv, amf, videotoolbox) are faster and listed where"
+                        " they work."
                     ),
                 ),
                 io.Combo.Input(
                     "container",
                     options=list(CONTAINERS),
-                    tooltip="Kind of file: mkv takes every codec and sound.",
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=[AUTO, *PRECISIONS],
-                    default=AUTO,
                     tooltip=(
-                        "Number format of the network: 'auto' is the fastest of the"
-                        " device that stays within 1/255 of float32."
+                        "Kind of file. mp4 suits Save Video as it is. mkv keeps subtitles"
+                        " too: choose the format mkv in Save Video as well."
                     ),
-                    **ADVANCED,
                 ),
+                precision,
+                io.Int.Input(
+                    "crf",
+                    default=USUAL,
+                    min=USUAL,
+                    max=63,
+                    optional=True,
+                    display_name="quality (crf)",
+                    tooltip=(
+                        "Lower is better and larger: 17 is hard to tell from the input"
+                        " with libx264, 23 is usual on the web. -1 is the codec's default."
+                        " ffv1 has none."
+                    ),
+                ),
+                *others,
+                multiple_of,
+                to_multiple,
+                *size,
             ],
             outputs=[
                 io.Video.Output(
@@ -80,72 +120,80 @@ class SpanPPUpscaleVideo(io.ComfyNode):
     @override
     @classmethod
     def execute(
-        cls, model: object, video: Any, codec: str, container: str, precision: str
+        cls,
+        model: object,
+        video: Any,
+        codec: str,
+        container: str,
+        size: str | Mapping[str, Any] = MODEL_SCALE,
+        multiple_of: str = ANY,
+        to_multiple: ToMultiple = TO_MULTIPLE[0],
+        crf: int = USUAL,
+        precision: str = AUTO,
+        tile: int = 0,
+        method: Fractional = FRACTIONAL[0],
+        **flat: Any,
     ) -> io.NodeOutput:
         began = time.monotonic()
-        one_of("codec", codec, CODECS)
+        one_of("codec", codec, _codecs())
         one_of("container", container, CONTAINERS)
+        one_of("fractional scales", method, FRACTIONAL)
+        wanted = wanted_size(size, flat, multiple_of, to_multiple)
         spanpp = as_spanpp(model)
         device = load_device(spanpp)
         dtype = chosen_dtype(precision, device)
-        width, height = video.get_dimensions()
-        run = prepare(spanpp, (height, width), dtype=dtype, device=device)
-        bring_to_device(spanpp, run.working_memory)
-        cast = spanpp.with_dtype(dtype)
         folder = Path(folder_paths.get_temp_directory()) / "spanpp"
         folder.mkdir(parents=True, exist_ok=True)
-        source = _source_file(video, folder)
+        source = file_of(video, folder)
+        clip = probe(*source)
+        run = prepare(
+            spanpp,
+            (clip.height, clip.width),
+            wanted,
+            fractional=method,
+            tile=tile or None,
+            dtype=dtype,
+            device=device,
+        )
+        bring_to_device(spanpp, run.working_memory)
+        cast = spanpp.with_dtype(dtype)
+        quality = None if crf == USUAL or not CODECS[codec].quality else crf
         # equal work has an equal name: it is found finished, or goes on where it stopped
-        name = f"{fingerprint(cast, source)[:16]}-x{spanpp.scale:.6g}-{codec}"
+        work = (fingerprint(cast, source.path), *source[1:], run.output, run.scale)
+        name = hashlib.sha256(repr((*work, codec, quality)).encode()).hexdigest()[:16]
         result = folder / f"{name}.{container}"
-        info = f"{width}x{height} px · x{spanpp.scale:.4g} · {codec} · "
+        height, width = run.output_size
+        info = f"{clip.width}x{clip.height} → {width}x{height} px · x{run.scale:.5g}"
+        info += f" · {codec} · "
         if result.exists():
             info += "already there"
         else:
             made = upscale_video(
                 cast,
-                source,
+                source.path,
                 result,
-                Size(),
+                wanted,
                 codec=codec,
+                crf=quality,
+                fractional=method,
+                tile=tile or None,
                 on_progress=FrameProgress(),
+                # Save Video drops frames that Matroska stores out of order
+                b_frames=container != "mkv",
+                start=source.start,
+                end=source.end,
             )
             info += f"{made.frames} frames · {time.monotonic() - began:.2f} s"
+            if made.left_out:
+                info += f" · left out: {', '.join(made.left_out)}"
         show_text(cls, info)
         return io.NodeOutput(InputImpl.VideoFromFile(str(result)))
 
 
-def _source_file(video: Any, folder: Path) -> Path:
-    """Returns a video as a file, as it is cut by nodes before; its own if it has one."""
-    window = getattr(video, "get_active_trim_window", None)  # newer hosts cut videos
-    cut = window() if window else (0.0, 0.0)
-    source = _stream_source(video, folder)
-    if not any(cut) and not isinstance(source, streams.BytesIO):
-        return Path(source)
-    if isinstance(source, streams.BytesIO):
-        digest = hashlib.sha256(source.getbuffer())
-    else:
-        digest = hashlib.sha256(f"{source} {Path(source).stat().st_mtime_ns}".encode())
-    digest.update(str(cut).encode())
-    copy = folder / f"{digest.hexdigest()[:16]}.mp4"
-    if not copy.exists():
-        partial = copy.with_suffix(".partial.mp4")
-        if any(cut):
-            video.save_to(str(partial))
-        else:
-            partial.write_bytes(source.getbuffer())
-        partial.replace(copy)
-    return copy
-
-
-def _stream_source(video: Any, folder: Path) -> Any:
-    """Returns a video's file, or its bytes where it was made of images."""
+def _codecs() -> list[str]:
+    """Returns the encoders that are offered; those of GPUs where they work."""
     try:
-        return video.get_stream_source()
-    except ValueError:  # older hosts write what was made of images to a named file only
-        made = folder / "made.mp4"
-        video.save_to(str(made))
-        try:
-            return streams.BytesIO(made.read_bytes())
-        finally:
-            made.unlink()
+        found = codecs_here()
+    except MissingPackageError:  # said when the node runs
+        found = list(CODECS)
+    return [name for name in found if name not in NOT_SAVED]

@@ -12,11 +12,11 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import av
 import torch
 
 PACK = Path(__file__).resolve().parents[3]
@@ -151,7 +151,9 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
             "comfy_api.latest",
             io=io,
             ui=ui,
-            InputImpl=types.SimpleNamespace(VideoFromFile=VideoFromFile),
+            InputImpl=types.SimpleNamespace(
+                VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents
+            ),
             ComfyExtension=extension,
         ),
         "folder_paths": _folder_paths(host),
@@ -180,10 +182,23 @@ class VideoFromFile:
     def get_stream_source(self) -> str | BytesIO:
         return self._file
 
-    def get_dimensions(self) -> tuple[int, int]:
-        with av.open(self._file) as container:
-            stream = container.streams.video[0]
-            return stream.width, stream.height
+
+class VideoFromComponents:
+    """A video that is made of images, as the host passes it."""
+
+    def __init__(
+        self, images: torch.Tensor, rate: float = 25, audio: Any = None, bits: int = 8
+    ) -> None:
+        self._components = types.SimpleNamespace(
+            images=images, audio=audio, frame_rate=Fraction(rate)
+        )
+        self._bits = bits
+
+    def get_components(self) -> Any:
+        return self._components
+
+    def get_bit_depth(self) -> int:
+        return self._bits
 
 
 def _interrupt(host: Host) -> None:
