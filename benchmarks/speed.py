@@ -9,7 +9,7 @@ changing the scale costs, how the time grows with the sizes of image and batch, 
 frames a second from memory to memory (1920x1080 on CUDA) against the machine's limits.
 
 Run on an idle machine: python benchmarks/speed.py [--size 256x256] [--scale 2]
-[--device cuda] [--plot speed.png], with resselt, onnxruntime, openvino, ncnn, pnnx and
+[--device cuda] [--plot speed.png], with resselt, onnxruntime, openvino, ncnn and
 matplotlib installed; what is missing is left out.
 """
 

@@ -111,13 +111,13 @@ def exported(model: Path, scale: int, threads: int, folder: Path) -> Named:
     found = checkpoint.read(model)
     files = {
         kind: next(iter(export(found, "model", folder, [kind], scales))).paths[-1]
-        for kind, scales in (("onnx", [scale]), ("onnx-multi", []), ("ncnn", [scale]))
+        for kind, scales in (("onnx", [scale]), ("onnx-any", []), ("ncnn", [scale]))
         if not _missing(*FORMATS[kind].packages)
     }
     if "onnx" in files:
         yield "ONNX Runtime float32", onnx_runtime(files["onnx"], threads)
-        multi = onnx_runtime(files["onnx-multi"], threads, scale)
-        yield "ONNX Runtime, multi-scale file", multi
+        any_scale = onnx_runtime(files["onnx-any"], threads, scale)
+        yield "ONNX Runtime, any-scale file", any_scale
         if not _missing("openvino"):
             yield "OpenVINO float32", openvino(files["onnx"], threads, "f32")
             yield "OpenVINO bfloat16", openvino(files["onnx"], threads, "bf16")
@@ -134,7 +134,7 @@ def onnx_runtime(path: Path, threads: int, scale: int | None = None) -> Run:
     # threads that wait by turning would slow down the program that runs next
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    more = {} if scale is None else {"scale": np.array([scale])}
+    more = {} if scale is None else {"scale": np.array([scale], np.float32)}
     return lambda images: session.run(None, {"input": images.numpy(), **more})
 
 

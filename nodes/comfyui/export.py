@@ -8,8 +8,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import MissingPackageError, file_weights, parse_factor
-from ...spanpp_core.export import FORMATS, ExportOptions, export
-from ...spanpp_core.export.formats import WeightPrecision
+from ...spanpp_core.export import FORMATS, ExportOptions, WeightPrecision, export
 from ...spanpp_core.optional import missing
 from .compatibility import node_schema, one_of
 from .model_socket import as_spanpp
@@ -57,9 +56,9 @@ class SpanPPExport(io.ComfyNode):
                     default=OFFERED[0],
                     tooltip=(
                         "safetensors: without training branches, for SpanPP; every scale."
-                        " torchscript, onnx, ncnn: one file per scale. onnx-multi: the"
-                        " whole scales 1 to 8. ONNX needs the Python packages onnx and"
-                        " onnxruntime, ncnn needs pnnx and ncnn."
+                        " torchscript, ncnn, onnx, onnx-span: one file per scale. onnx-any:"
+                        " every scale from 1 to 8. ONNX needs the Python packages onnx"
+                        " and onnxruntime, ncnn needs ncnn."
                     ),
                 ),
                 io.String.Input(

@@ -1,6 +1,6 @@
 """The command ``spanpp``: one file per sub-command, and no more than talks to a person.
 
-`app` puts the sub-commands together: `upscale`, `demo`, `info`, `convert`, `export`, `train`,
+`app` puts the sub-commands together: `upscale`, `demo`, `info`, `export`, `train`,
 `doctor` and `chainner`, which builds a `chainner_wheel`.
 """
 

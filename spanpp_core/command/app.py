@@ -12,7 +12,6 @@ from typer.exceptions import TyperException
 
 from ..errors import SpanPPError, first_line
 from . import chainner
-from .convert import convert
 from .demo import demo
 from .doctor import doctor
 from .export import export
@@ -29,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (upscale, demo, info, convert, export, train, doctor):
+for command in (upscale, demo, info, export, train, doctor):
     app.command()(command)
 app.add_typer(chainner.app, name="chainner")
 

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from .. import checkpoint
 from ..errors import ExportError
-from ..export import FORMATS, ExportOptions
+from ..export import FORMATS, ExportOptions, WeightPrecision
 from ..export import export as exported
-from ..export.formats import WeightPrecision
 from ..export.graph import OLDEST_OPSET
+from ..export.programs import PROGRAMS, ProgramName, request
 
 
 def export(
@@ -33,6 +33,13 @@ def export(
             help="May be given several times; onnx if absent.",
         ),
     ] = None,
+    program: Annotated[
+        ProgramName | None,
+        typer.Option(
+            "--for",
+            help="Choose format, file names, scales and precision for a program.",
+        ),
+    ] = None,
     scales: Annotated[
         list[float] | None,
         typer.Option("--scales", "-s", help="One or more, such as 2 2.5 4."),
@@ -41,14 +48,19 @@ def export(
         bool, typer.Option("--all-trained", help="Every scale of the model's training.")
     ] = False,
     precision: Annotated[
-        WeightPrecision, typer.Option(help="Of the weights and the arithmetic.")
-    ] = "fp32",
+        WeightPrecision | None,
+        typer.Option(help="Of the weights and the arithmetic; fp32 if absent."),
+    ] = None,
     opset: Annotated[
         int, typer.Option(help="Version of ONNX's operators, from 17.")
     ] = OLDEST_OPSET,
     static: Annotated[
         str | None,
         typer.Option(help="The only input size of ONNX files, HEIGHTxWIDTH px."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What the files' names begin with; the model's if absent."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files.")
@@ -65,15 +77,16 @@ def export(
         raise ExportError(f"{words}: one model at a time; scales go after --scales")
     if given and all_trained:
         raise ExportError("give --scales or --all-trained, not both")
+    if program and formats:
+        raise ExportError(f"--for {program} chooses the format; leave --format out")
     found = checkpoint.read(model)
-    files = exported(
-        found,
-        model.stem,
-        out,
-        formats or ["onnx"],
-        found.hyper.scales if all_trained else given,
-        ExportOptions(precision, opset, _size(static), overwrite),
-    )
+    wanted = list(found.hyper.scales) if all_trained else given
+    chosen = PROGRAMS[program].precision if program else "fp32"
+    options = ExportOptions(precision or chosen, opset, _size(static), overwrite)
+    kinds = formats or ["onnx"]
+    if program:
+        kinds, wanted, options = request(program, wanted, options)
+    files = exported(found, name or model.stem, out, kinds, wanted, options)
     console = Console()
     for file in files:
         names = " and ".join(str(path) for path in file.paths)
@@ -84,6 +97,8 @@ def export(
             soft_wrap=True,
             highlight=False,
         )
+    if program:
+        console.print(PROGRAMS[program].hint, soft_wrap=True, highlight=False)
 
 
 def _size(static: str | None) -> tuple[int, int] | None:

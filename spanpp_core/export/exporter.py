@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from ..errors import ExportError, first_line
 from ..network.model import SpanPP
 from ..network.scale import checked_scale
 from ..optional import require
+from ..whole_file import replacing
 from . import verify
-from .formats import FORMATS, ExportOptions, FileFormat, PlannedFile
+from .formats import FORMATS
 from .graph import OLDEST_OPSET
+from .plan import ExportOptions, FileFormat, PlannedFile
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def export(
 ) -> Iterator[Exported]:
     """Writes a model in the formats of other programs, one file after the other.
 
-    Each is written aside, run by its own runtime on images of two odd sizes, and moved
-    to its place only if it agrees with the core.
+    Each is made in memory, run by its own runtime on images of two odd sizes, and
+    written only if it agrees with the core.
 
     Args:
         checkpoint: What `spanpp_core.checkpoint.read` or `parse` returned.
@@ -56,16 +58,16 @@ def export(
         What was written, as it is written; nothing is until the first is asked for.
 
     Raises:
-        ExportError: Formats, scales and options do not go together, a package is
-            missing, or a file exists: at once. A file was found wrong: in its turn.
+        ExportError: Formats, scales and options do not go together, or a file exists:
+            at once. A file was found wrong or could not be written: in its turn.
+        MissingPackageError: What a format is made or verified with is not installed.
         ScaleError: A scale is not a number from 1 to 8.
 
     Example:
-        >>> import spanpp_core, tempfile
+        >>> import spanpp_core
         >>> from spanpp_core import checkpoint
         >>> model = checkpoint.read(spanpp_core.bundled_model())
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     [file] = export(model, "c48", Path(folder), ["safetensors"])
+        >>> [file] = export(model, "c48", Path("new folder"), ["safetensors"])
         >>> file.paths[0].name, file.difference < file.tolerance
         ('c48_slim.safetensors', True)
     """
@@ -77,7 +79,8 @@ def export(
         for file in kind.names(planned):
             if (folder / file).exists() and not options.overwrite:
                 raise ExportError(
-                    f"{folder / file} exists; allow to overwrite it, or choose another folder"
+                    f"{folder / file} exists; allow to overwrite it (--overwrite in the"
+                    " command), or choose another folder"
                 )
     network = verify.loaded(checkpoint)
     return (_exported(kind, planned, folder, network) for kind, planned in files)
@@ -101,9 +104,13 @@ def _planned(
         )
     if scales and not any(FORMATS[each].one_scale for each in formats):
         raise ExportError(f"{' and '.join(formats)} files do every scale; name none")
-    if options.size is not None and "onnx" not in formats:
-        raise ExportError("a fixed size is for the format onnx; leave it out")
-    if options.opset != OLDEST_OPSET and not {"onnx", "onnx-multi"} & set(formats):
+    if options.size is not None and not {"onnx", "onnx-span"} & set(formats):
+        raise ExportError(
+            "a fixed size is for the formats onnx and onnx-span; leave it out"
+        )
+    if options.opset != OLDEST_OPSET and not any(
+        each.startswith("onnx") for each in formats
+    ):
         raise ExportError("an opset is for ONNX formats; leave it out")
     for kind in (FORMATS[each] for each in dict.fromkeys(formats)):
         if kind.packages:
@@ -118,32 +125,42 @@ def _planned(
 def _exported(
     kind: FileFormat, planned: PlannedFile, folder: Path, network: SpanPP
 ) -> Exported:
-    """Writes one file aside, verifies it there, and moves it to its place.
+    """Makes one file, verifies it, and writes it.
 
     Raises:
-        ExportError: The file was found wrong and is not kept.
+        ExportError: The file was found wrong, or could not be written.
     """
-    names = kind.names(planned)
+    paths = tuple(folder / name for name in kind.names(planned))
     tolerance = kind.tolerance(planned.options)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
-        paths = tuple(Path(aside) / name for name in names)
-        # Hosts call this in inference mode, whose tensors cannot be traced.
-        with torch.inference_mode(False), torch.no_grad():
-            kind.write(planned, paths)
-            try:
-                difference = kind.difference(planned, paths, network)
-            except Exception as error:
-                raise ExportError(
-                    f"{names[-1]} was made but does not run, and was deleted:"
-                    f" {first_line(error)}"
-                ) from error
-        if not difference <= tolerance:
+    # Hosts call this in inference mode, whose tensors cannot be traced.
+    with torch.inference_mode(False), torch.no_grad():
+        content = kind.content(planned)
+        try:
+            difference = kind.difference(planned, content, network)
+        except Exception as error:
             raise ExportError(
-                f"{names[-1]} was made but is {difference:.1e} away from the model,"
-                f" more than {tolerance:.0e}, and was deleted; another version of the"
-                " packages it is made with may do better"
-            )
-        for path in paths:
-            path.replace(folder / path.name)
-    return Exported(tuple(folder / name for name in names), difference, tolerance)
+                f"{paths[-1].name} was made but does not run, and was not written:"
+                f" {first_line(error)}"
+            ) from error
+    if not difference <= tolerance:
+        raise ExportError(
+            f"{paths[-1].name} was made but is {difference:.1e} away from the model,"
+            f" more than {tolerance:.0e}, and was not written; another version of the"
+            " packages it is made with may do better"
+        )
+    try:
+        _write(paths, content)
+    except OSError as error:
+        raise ExportError(
+            f"{paths[-1]} could not be written: {error.strerror or first_line(error)}"
+        ) from error
+    return Exported(paths, difference, tolerance)
+
+
+def _write(paths: tuple[Path, ...], content: tuple[bytes, ...]) -> None:
+    """Writes the files, whole or not at all, in the order in which they are to appear."""
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as last_first:
+        aside = [last_first.enter_context(replacing(path)) for path in reversed(paths)]
+        for path, data in zip(reversed(aside), content):
+            path.write_bytes(data)

@@ -6,7 +6,7 @@ know best, the same ones at every opset, whatever PyTorch is installed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,6 +22,9 @@ from ..optional import require
 OLDEST_OPSET = 17
 """The default: what runtimes since the middle of 2022 read."""
 
+_AXES_ARE_INPUTS = 18
+"""The opset since which the axes of a product are an input and no attribute."""
+
 
 class Graph:
     """Nodes and initializers; values are known by their names.
@@ -29,9 +32,29 @@ class Graph:
     Weights are given as float32 and stored in ``dtype``, in which the convolutions run.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self._onnx = require("Exporting", "onnx", "onnx")
+    def __init__(
+        self, dtype: torch.dtype = torch.float32, *, opset: int, half_ends: bool = False
+    ) -> None:
+        """Begins a graph.
+
+        Args:
+            dtype: Of weights and convolutions.
+            opset: The version of the operators.
+            half_ends: Whether ``input`` and ``output`` are float16, as the weights are.
+
+        Raises:
+            ExportError: The installed onnx does not know the opset.
+        """
+        onnx = self._onnx = require("Exporting", "onnx", "onnx")
+        newest: int = onnx.defs.onnx_opset_version()
+        if not OLDEST_OPSET <= opset <= newest:
+            raise ExportError(
+                f"opset {opset} is not possible: give one from {OLDEST_OPSET} to"
+                f" {newest}, what the installed onnx {onnx.__version__} knows"
+            )
+        self.opset = opset
         self.dtype = dtype
+        self.half_ends = half_ends and dtype == torch.float16
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
 
@@ -59,15 +82,21 @@ class Graph:
 
     def to_float32(self, value: str) -> str:
         """Casts from the dtype of the convolutions, where that is another."""
-        if self.dtype == torch.float32:
+        if self.dtype == torch.float32 or self.half_ends:
             return value
         return self.node("Cast", value, to=self._onnx.TensorProto.FLOAT)
 
     def to_dtype(self, value: str) -> str:
         """Casts to the dtype of the convolutions, where that is another."""
-        if self.dtype == torch.float32:
+        if self.dtype == torch.float32 or self.half_ends:
             return value
         return self.node("Cast", value, to=self._onnx.TensorProto.FLOAT16)
+
+    def product_over_last(self, value: str) -> str:
+        """Multiplies along the last axis, which goes."""
+        if self.opset < _AXES_ARE_INPUTS:
+            return self.node("ReduceProd", value, axes=[-1], keepdims=0)
+        return self.node("ReduceProd", value, self.integers(-1), keepdims=0)
 
     def cast(self, value: str, dtype: type[np.generic]) -> str:
         """Casts to a NumPy type."""
@@ -81,39 +110,29 @@ class Graph:
         input_shape: Sequence[int | str],
         output_shape: Sequence[int | str],
         scale_input: str | None = None,
-        opset: int,
         metadata: dict[str, str],
     ) -> Any:
         """Returns the model of everything added, with the ends ``input`` and ``output``.
 
         Args:
-            output: The value that becomes ``output``; float32, as ``input`` is.
+            output: The value that becomes ``output``: of the node added last.
             input_shape: Numbers, or names of dimensions that vary.
             output_shape: Likewise.
-            scale_input: The int64 initializer that callers may set, if there is one.
-            opset: The version of the operators.
+            scale_input: The float32 input (1,) that callers have to set, if there is one.
             metadata: What the file says about itself.
-
-        Raises:
-            ExportError: The installed onnx does not know the opset.
         """
-        onnx = self._onnx
-        helper, types = onnx.helper, onnx.TensorProto
-        newest: int = onnx.defs.onnx_opset_version()
-        if not OLDEST_OPSET <= opset <= newest:
-            raise ExportError(
-                f"opset {opset} is not possible: give one from {OLDEST_OPSET} to"
-                f" {newest}, what the installed onnx {onnx.__version__} knows"
-            )
-        self._nodes.append(helper.make_node("Identity", [output], ["output"]))
-        inputs = [helper.make_tensor_value_info("input", types.FLOAT, input_shape)]
+        helper, types = self._onnx.helper, self._onnx.TensorProto
+        last = self._nodes[-1].output
+        last[:] = ["output" if name == output else name for name in last]
+        ends = types.FLOAT16 if self.half_ends else types.FLOAT
+        inputs = [helper.make_tensor_value_info("input", ends, input_shape)]
         if scale_input is not None:
-            inputs.append(helper.make_tensor_value_info(scale_input, types.INT64, [1]))
-        outputs = [helper.make_tensor_value_info("output", types.FLOAT, output_shape)]
+            inputs.append(helper.make_tensor_value_info(scale_input, types.FLOAT, [1]))
+        outputs = [helper.make_tensor_value_info("output", ends, output_shape)]
         graph = helper.make_graph(
             self._nodes, "SpanPP", inputs, outputs, list(self._initializers.values())
         )
-        opsets = [helper.make_opsetid("", opset)]
+        opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(
             graph,
             opset_imports=opsets,
@@ -131,8 +150,20 @@ class Graph:
         return name
 
 
-def features(graph: Graph, checkpoint: Checkpoint, x: str) -> str:
-    """Adds the body: everything before the upsampler. See `network.model.Body`."""
+def features(
+    graph: Graph,
+    checkpoint: Checkpoint,
+    x: str,
+    named: Callable[[str], str] = str,
+) -> str:
+    """Adds the body: everything before the upsampler. See `network.model.Body`.
+
+    Args:
+        graph: Where to add.
+        checkpoint: The model.
+        x: The image, in the dtype of the convolutions.
+        named: What a convolution of `Body` is called in the file.
+    """
     tensors = checkpoint.state_dict
 
     def conv(name: str, value: str) -> str:
@@ -141,8 +172,8 @@ def features(graph: Graph, checkpoint: Checkpoint, x: str) -> str:
         return graph.node(
             "Conv",
             value,
-            graph.weight(f"{name}.weight", weight),
-            graph.weight(f"{name}.bias", tensors[f"{name}.bias"]),
+            graph.weight(f"{named(name)}.weight", weight),
+            graph.weight(f"{named(name)}.bias", tensors[f"{name}.bias"]),
             kernel_shape=[size, size],
             pads=[size // 2] * 4,
         )
@@ -165,6 +196,17 @@ def features(graph: Graph, checkpoint: Checkpoint, x: str) -> str:
         b, o1 = block(f"block_{index}", b)
     b = conv("conv_2.conv_3x3_rep", b)
     return conv("conv_cat", graph.node("Concat", f0, b, b1, o1, axis=1))
+
+
+def span_name(name: str) -> str:
+    """Returns what SPAN calls a convolution of ours, once it is fused.
+
+    Example:
+        >>> span_name("conv0.conv_3x3_rep"), span_name("block_1.c1_r.conv_3x3_rep")
+        ('conv_1.eval_conv', 'block_1.c1_r.eval_conv')
+    """
+    name = name.replace("conv_3x3_rep", "eval_conv")
+    return name.replace("conv0.", "conv_1.")
 
 
 def described(checkpoint: Checkpoint, name: str, scale: str) -> dict[str, str]:

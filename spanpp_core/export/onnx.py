@@ -12,7 +12,7 @@ from ..checkpoint import Checkpoint
 from ..errors import ExportError
 from ..network.scale import EXACT_PHASES, exact_grid, nearest_exact, output_size
 from .frozen import one_kernel, repeats_last
-from .graph import Graph, described, features
+from .graph import Graph, described, features, span_name
 
 
 def build(
@@ -23,6 +23,7 @@ def build(
     dtype: torch.dtype,
     opset: int,
     size: tuple[int, int] | None,
+    as_span: bool = False,
 ) -> Any:
     """Returns the ``ModelProto`` of the network at one scale.
 
@@ -38,14 +39,17 @@ def build(
             float32 before they are cast.
         opset: The version of the operators, from 17.
         size: The only (height, width) of the input, at batch 1, or None for any.
+        as_span: Make the graph that SPAN has, with its names: every convolution has a
+            bias, and both ends are of the ``dtype``. Whole scales only.
 
     Raises:
         ExportError: The scale has no kernel for each position.
     """
     grid = grid_of(scale)
-    graph = Graph(dtype)
-    made = features(graph, checkpoint, graph.to_dtype("input"))
-    pixels = _upsampled(graph, checkpoint, made, scale, grid, size)
+    graph = Graph(dtype, opset=opset, half_ends=as_span)
+    names = span_name if as_span else str
+    made = features(graph, checkpoint, graph.to_dtype("input"), names)
+    pixels = _upsampled(graph, checkpoint, made, scale, grid, size, as_span=as_span)
     channels = checkpoint.hyper.in_channels
     if size is None:
         input_shape = ("batch", channels, "height", "width")
@@ -57,7 +61,6 @@ def build(
         graph.to_float32(pixels),
         input_shape=input_shape,
         output_shape=output_shape,
-        opset=opset,
         metadata=described(checkpoint, name, f"{scale:g}"),
     )
 
@@ -86,6 +89,8 @@ def _upsampled(
     scale: float,
     grid: Fraction,
     size: tuple[int, int] | None,
+    *,
+    as_span: bool,
 ) -> str:
     """Adds the strided convolution, the pixel shuffle, and the crop to the size."""
     p, q = grid.numerator, grid.denominator
@@ -93,15 +98,18 @@ def _upsampled(
     radius = checkpoint.hyper.kernel_size // 2
     # As many cells after the image as the last, partly cropped block may look at.
     beyond = radius + q - 1
+    weights = [graph.weight("upsampler.0.weight", kernel)]
+    if as_span:
+        weights.append(graph.weight("upsampler.0.bias", torch.zeros(len(kernel))))
     value = graph.node(
         "Conv",
         value,
-        graph.weight("upsampler.kernel", kernel),
+        *weights,
         kernel_shape=list(kernel.shape[2:]),
         strides=[q, q],
         pads=[radius, radius, beyond, beyond],
     )
-    if p > 1:
+    if p > 1 or as_span:
         value = graph.node("DepthToSpace", value, blocksize=p, mode="CRD")
     if q == 1:
         return value

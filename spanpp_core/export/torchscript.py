@@ -1,15 +1,15 @@
 """TorchScript at one whole scale.
 
 PyTorch deprecates it in favour of formats that older programs cannot read; this is for
-those programs, and for `ncnn`, whose translator starts from it.
+those programs.
 """
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -19,22 +19,24 @@ from ..checkpoint import Checkpoint
 from .frozen import Frozen
 
 
-def write(checkpoint: Checkpoint, scale: int, path: Path, *, half: bool) -> None:
-    """Writes a program that takes and returns float32 images, of any size and batch.
+def build(checkpoint: Checkpoint, scale: int, *, half: bool) -> bytes:
+    """Returns the file of a program that takes and returns float32 images of any size.
 
     Args:
         checkpoint: The model.
         scale: A whole scale.
-        path: Where to write.
         half: Hold and run the convolutions in float16.
     """
     frozen = _plainly_named(Frozen(checkpoint, scale))
     example = torch.zeros(1, checkpoint.hyper.in_channels, 24, 40)
+    # PyTorch aborts the process where a disk is full; memory holds the file as well
+    content = io.BytesIO()
     # With gradients, or the activations would be traced as changes in place.
     with torch.enable_grad(), _without_notices():
         module = frozen.half() if half else frozen
         program = cast("Any", torch.jit.trace(module, example, check_trace=False))
-        torch.jit.save(program, path)
+        torch.jit.save(program, content)
+    return content.getvalue()
 
 
 def _plainly_named(frozen: Frozen) -> Frozen:
@@ -52,10 +54,10 @@ def _plainly_named(frozen: Frozen) -> Frozen:
     return frozen
 
 
-def read(path: Path) -> Callable[[Tensor], Tensor]:
+def read(content: bytes) -> Callable[[Tensor], Tensor]:
     """Reads a program back, onto the CPU."""
     with _without_notices():
-        return cast("Any", torch.jit.load(str(path), map_location="cpu"))
+        return cast("Any", torch.jit.load(io.BytesIO(content), map_location="cpu"))
 
 
 @contextmanager

@@ -243,8 +243,7 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
         (["upscale", "in.png"], "--out"),
         (["upscale", "in.png", "sub/in.png", "-o", "x"], "two folders"),
         (["info", "in.png"], "expected one of"),
-        (["convert", "none.pth", "a.safetensors"], "no such file"),
-        (["convert", "in.png", "a.pth"], "ends in .safetensors"),
+        (["export", "none.pth", "-o", "x"], "no such file"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -275,15 +274,16 @@ def test_info(weights, capsys):
     assert "SpanPP" in capsys.readouterr().out
 
 
-def test_convert(tmp_path, weights, capsys):
-    slim = tmp_path / "slim.safetensors"
-    assert spanpp("convert", weights, slim, "--half") == 0
+def test_slim_files_are_smaller_and_give_the_same_pictures(tmp_path, weights, capsys):
+    words = ("export", weights, "-o", tmp_path, "-f", "safetensors", "--name", "mine")
+    assert spanpp(*words, "--precision", "fp16") == 0
+    slim = tmp_path / "mine_slim_fp16.safetensors"
     assert slim.stat().st_size < weights.stat().st_size
     x = torch.rand(1, 3, 8, 8)
     difference = spanpp_core.load(slim)(x) - spanpp_core.load(weights)(x)
     assert difference.abs().max() < 0.05
-    assert spanpp("convert", weights, slim) == 2
-    assert "exists" in capsys.readouterr().err
+    assert spanpp(*words, "--precision", "fp16") == 2
+    assert "--overwrite" in capsys.readouterr().err
 
 
 def test_demo_writes_the_comparison(tmp_path, capsys):
