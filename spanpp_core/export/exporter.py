@@ -63,13 +63,11 @@ def export(
         MissingPackageError: What a format is made or verified with is not installed.
         ScaleError: A scale is not a number from 1 to 8.
 
-    Example:
-        >>> import spanpp_core
-        >>> from spanpp_core import checkpoint
-        >>> model = checkpoint.read(spanpp_core.bundled_model())
-        >>> [file] = export(model, "c48", Path("new folder"), ["safetensors"])
-        >>> file.paths[0].name, file.difference < file.tolerance
-        ('c48_slim.safetensors', True)
+    Example::
+
+        model = checkpoint.read("model.pth")
+        for file in export(model, "model", Path("exported"), ["onnx"], [2, 4]):
+            print(file.paths, file.difference)
     """
     options = options or ExportOptions()
     trained = checkpoint.hyper.scales
