@@ -20,7 +20,18 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Does as `resize` for values of any range, without clamping, as float32."""
+    """Does as `resize` for values of any range, without clamping, as float32.
+
+    On the CPU where the device cannot, as Apple's GPUs with PyTorch before 2.8.
+    """
+    image = image.float()
+    try:
+        return _antialiased(image, size)
+    except NotImplementedError:
+        return _antialiased(image.cpu(), size).to(image.device)
+
+
+def _antialiased(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(
-        image.float(), size, mode="bicubic", align_corners=False, antialias=True
+        image, size, mode="bicubic", align_corners=False, antialias=True
     )
