@@ -57,7 +57,7 @@ def test_saved_caches_are_never_stale(trained: SpanPPNetwork):
     checkpoint = spanpp_core.parse(trained.state_dict())
     assert checkpoint.stale_caches == ()
     assert checkpoint.kind == "training"
-    assert checkpoint.hyper == trained.hyper
+    assert vars(checkpoint.hyper) == vars(trained.hyper)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -116,16 +116,23 @@ def test_says_what_it_is(trained: SpanPPNetwork):
     assert again["feature_channels"] == 4
 
 
-def test_traces_to_plain_convolutions_of_any_image_size(trained: SpanPPNetwork):
-    trained.eval()
-    trained.scale = 3
+def test_frozen_network_is_plain_convolutions_for_images_of_any_size():
+    trained = network(eval_base_scale=3)
+    trained.load_state_dict(training_network().state_dict())
     with torch.inference_mode():
-        traced = torch.jit.trace(trained, torch.rand(1, 3, 8, 8), check_trace=False)
+        frozen = trained.frozen()
+        traced = torch.jit.trace(frozen, torch.rand(1, 3, 8, 8), check_trace=False)
         x = torch.rand(2, 3, 11, 6)
         torch.testing.assert_close(traced(x), trained(x), rtol=1e-4, atol=1e-5)
     kinds = [node.kind() for node in traced.inlined_graph.nodes()]
     assert kinds.count("aten::_convolution") == 22
     assert "aten::cos" not in kinds
+
+
+def test_new_networks_start_from_the_steady_share():
+    for name, parameter in network().named_parameters():
+        if name.endswith("alpha"):
+            assert parameter.tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_every_parameter_learns(trained: SpanPPNetwork):

@@ -23,6 +23,8 @@ def SpanPP(  # noqa: N802
 ) -> nn.Module:
     """SpanPP: one model for every scale of a list.
 
+    It also prepares the trainer for such a network: see `traiNNer.models.spanpp_model`.
+
     Args:
         scale: The largest of them; the trainer fills it in.
         scale_list: The scales to train, by default 1 to ``scale``.
@@ -35,44 +37,24 @@ def SpanPP(  # noqa: N802
         latent_layers: L, hidden layers of the kernel generator.
 
     Raises:
-        ValueError: The options do not fit together, or the training was not started by
-            the launcher; the message says what to do.
+        ValueError: The options do not fit together; the message says what to do.
+        SystemExit: Likewise, in a run of the trainer: one line that names the config.
     """
+    # These import all architectures, and so this module.
+    from traiNNer.archs.spanpp_network import SpanPPNetwork  # noqa: PLC0415
+    from traiNNer.models import spanpp_model  # noqa: PLC0415
+    from traiNNer.utils import spanpp_config  # noqa: PLC0415
+
+    if Config.is_loaded():
+        spanpp_config.check_loaded()
+    spanpp_model.install()
     scales = checked_scales(scale_list, scale)
-    eval_scale = checked_eval_scale(eval_base_scale, scales)
-    if len(scales) > 1 and _trained_without_launcher():
-        raise ValueError(
-            "the trainer's train.py knows one scale; start the training of SpanPP with"
-            " `python traiNNer/train_spanpp.py -opt ...`"
-        )
-    try:
-        # not above: whoever trains another network does not need the package
-        from traiNNer.archs.spanpp_network import SpanPPNetwork  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"SpanPP needs its package ({error}): pip install the folder that this"
-            " traiNNer folder came in"
-        ) from error
     return SpanPPNetwork(
         scales=scales,
-        eval_base_scale=eval_scale,
+        eval_base_scale=checked_eval_scale(eval_base_scale, scales),
         num_in_ch=num_in_ch,
         feature_channels=feature_channels,
         ig_kernel_size=ig_kernel_size,
         implicit_dim=implicit_dim,
         latent_layers=latent_layers,
     )
-
-
-def _trained_without_launcher() -> bool:
-    """Whether the trainer is about to train a SpanPP at one scale only."""
-    if not Config.is_loaded():
-        return False
-    opt, _ = Config.get_config()
-    network_g = opt.network_g or {}
-    if not opt.is_train or str(network_g.get("type")).lower() != "spanpp":
-        return False
-    # imports the architectures itself, so not at the top
-    from traiNNer import models  # noqa: PLC0415
-
-    return not getattr(models.SRModel, "draws_scales", False)

@@ -1,8 +1,9 @@
-"""The training network of the `spanpp` package with the trainer's manners.
+"""SpanPP's training network with the interface that the trainer expects.
 
-There is one definition of the network, in the package that also reads and runs what is
-trained here. This adds what the trainer asks of a network: a forward pass without a
-scale, files with the keys that public checkpoints have, and loading of any such file.
+There is one definition of the network, that of SpanPP's package, which also reads and runs
+what is trained here; ``traiNNer/spanpp_core`` is a copy of the part that training needs.
+This module adds what the trainer asks of a network: a forward pass without a scale, files
+with the keys of public checkpoints, and loading of any such file.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spanpp_core.checkpoint import parse
-from spanpp_core.export.frozen import Frozen
-from spanpp_core.network.branches import SpanPPBranches
-from spanpp_core.network.cache import untraced
-from spanpp_core.network.hyperparameters import Hyperparameters
+from traiNNer.spanpp_core.checkpoint import parse
+from traiNNer.spanpp_core.export.frozen import Frozen
+from traiNNer.spanpp_core.network.body import BODY_RADIUS
+from traiNNer.spanpp_core.network.branches import STEADY_ALPHA, SpanPPBranches
+from traiNNer.spanpp_core.network.hyperparameters import Hyperparameters
 
 CACHES = (
     ".conv_3x3_rep.weight",
@@ -49,7 +49,8 @@ class SpanPPNetwork(SpanPPBranches):
                 implicit_dim=implicit_dim,
                 latent_layers=latent_layers,
                 scales=scales,
-            )
+            ),
+            STEADY_ALPHA,
         )
         self.eval_base_scale = eval_base_scale
         self.scale = eval_base_scale
@@ -66,19 +67,18 @@ class SpanPPNetwork(SpanPPBranches):
         """What the trainer stores in the metadata of a checkpoint."""
         self.register_load_state_dict_pre_hook(_to_branches)
 
+    @property
+    def halo(self) -> int:
+        """How far an output pixel depends on the input, in input pixels."""
+        return BODY_RADIUS + self.hyper.kernel_size // 2
+
     def forward(self, x: Tensor) -> Tensor:
         """Upscales by `scale`."""
-        if torch.jit.is_tracing():
-            return self._frozen()(x)
         return super().forward(x, self.scale)
 
-    def _frozen(self) -> Frozen:
-        """Returns the plain network of this scale, for the trainer's ONNX export.
-
-        What makes its weights has no place in the file, nor an ONNX form.
-        """
-        with untraced(), torch.no_grad():
-            return Frozen(parse(self.state_dict()), self.scale)
+    def frozen(self) -> Frozen:
+        """Returns the plain network of `eval_base_scale`, which ONNX has a form for."""
+        return Frozen(parse(self.state_dict()), self.eval_base_scale)
 
     def state_dict(
         self, *args: Any, prefix: str = "", keep_vars: bool = False, **options: Any

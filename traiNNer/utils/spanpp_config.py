@@ -6,7 +6,9 @@ given, what was expected, what to do.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any
 
 import pyvips
 
-from spanpp_core import CheckpointError
-from spanpp_core.checkpoint import read
 from traiNNer.archs.spanpp_arch import SpanPP
+from traiNNer.spanpp_core.checkpoint import read
+from traiNNer.spanpp_core.errors import CheckpointError
+from traiNNer.utils.config import Config
 from traiNNer.utils.redux_options import DatasetOptions, ReduxOptions
 from traiNNer.utils.registry import DATASET_REGISTRY
 from traiNNer.utils.spanpp_scales import checked_eval_scale, checked_scales, wrong_pair
@@ -25,10 +28,28 @@ PAIRS_LOOKED_AT = 8
 """Of each data set: the sizes in a few headers tell its scale."""
 
 
+@functools.cache
+def check_loaded() -> None:
+    """Checks the config of the trainer's run, once; ends the run if it is wrong.
+
+    Nothing is checked where SpanPP is a teacher only.
+    """
+    opt, args = Config.get_config()
+    if str((opt.network_g or {}).get("type")).lower() != "spanpp":
+        return
+    try:
+        check(opt)
+    except ValueError as error:
+        sys.exit(f"{args.opt if args else 'config'}: {error}")
+
+
 def check(opt: ReduxOptions) -> None:
-    """Checks everything that can be told before the networks are built."""
-    network = dict(opt.network_g or {})
-    _check_network(network)
+    """Checks everything that can be told before the networks are built.
+
+    Raises:
+        ValueError: What is wrong, in one line.
+    """
+    network = opt.network_g or {}
     scales = checked_scales(network.get("scale_list"), opt.scale)
     eval_scale = checked_eval_scale(network.get("eval_base_scale"), scales)
     validates = opt.val is not None and opt.val.val_enabled
@@ -39,22 +60,6 @@ def check(opt: ReduxOptions) -> None:
                 raise ValueError(f"datasets.{phase}: {line}")
     if opt.path.pretrain_network_g and not _resumes(opt):
         _check_pretrained(Path(opt.path.pretrain_network_g), network)
-
-
-def _check_network(network: dict[str, Any]) -> None:
-    name = network.pop("type", None)
-    if str(name).lower() != "spanpp":
-        raise ValueError(
-            f"network_g.type is {name}; this launcher trains SpanPP, use train.py for"
-            " other networks"
-        )
-    known = set(inspect.signature(SpanPP).parameters) - {"scale"}
-    for option in network:
-        if option not in known:
-            raise ValueError(
-                f"network_g.{option} is not an option of SpanPP; it has"
-                f" {', '.join(sorted(known))}"
-            )
 
 
 def _wrong_pairs(

@@ -1,6 +1,6 @@
 """Many scales from one data set: which one is next, and what it is compared with.
 
-Pure functions; nothing here knows the trainer.
+Nothing here knows the trainer.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
+import torch.distributed
 from torch import Tensor
+
+from traiNNer.spanpp_core.resize import resize
 
 MAX_SCALE = 8
 
@@ -82,6 +84,13 @@ def drawn_scale(seed: int, iteration: int, part: int, scales: Sequence[int]) -> 
     return random.Random(f"{seed}/{iteration}/{part}").choice(scales)  # noqa: S311
 
 
+def shared_seed(seed: int | None) -> int | None:
+    """Returns the seed of the first process in all of them, when each has its own."""
+    seeds = [seed]
+    torch.distributed.broadcast_object_list(seeds, src=0)
+    return seeds[0]
+
+
 def ground_truth_at(scale: int, gt: Tensor, size: tuple[int, int]) -> Tensor:
     """Makes of the ground truth of a larger scale that of ``scale``.
 
@@ -95,11 +104,8 @@ def ground_truth_at(scale: int, gt: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (N, C, h * scale, w * scale)
     """
-    height, width = size[0] * scale, size[1] * scale
-    if gt.shape[-2:] == (height, width):
-        return gt
-    made = F.interpolate(gt, (height, width), mode="bicubic", antialias=True)
-    return made.clamp(0, 1)
+    wanted = (size[0] * scale, size[1] * scale)
+    return gt if gt.shape[-2:] == wanted else resize(gt, wanted)
 
 
 def pair_scale(gt: tuple[int, int], lq: tuple[int, int]) -> int | None:

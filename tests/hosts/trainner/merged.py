@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from PIL import Image
 import spanpp_core
 
 ROOT = Path(spanpp_core.__file__).parents[1]
-CONFIGS = "traiNNer/options/train/SpanPP"
 
 AS_JSON = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
 
@@ -26,7 +26,10 @@ def asked_by_the_trainer():
 
 torch.cuda.is_available = asked_by_the_trainer
 torch.cuda.set_per_process_memory_fraction = lambda *a, **k: None
+randn = torch.randn
+torch.randn = lambda *size, **options: randn(*size, **{**options, "device": "cpu"})
 torch.cuda.current_device = lambda: 0
+torch.nn.Module.cuda = torch.Tensor.cuda = lambda self, *a: self
 torch.cuda.get_device_properties = lambda *a: types.SimpleNamespace(
     name="none", total_memory=0, major=0, minor=0, multi_processor_count=0
 )
@@ -61,25 +64,55 @@ class Merged:
         folder = self.data / f"x{scale}"
         return {"dataroot_gt": str(folder / "hr"), "dataroot_lq": str(folder / "lr")}
 
-    def config(self, kind: str, *, iterations: int, **changes: Any) -> dict[str, Any]:
+    def config(
+        self, kind: str, *, iterations: int = 0, **changes: Any
+    ) -> dict[str, Any]:
         """Returns one of our configs, made small: a few steps of a small network."""
-        file = f"{CONFIGS}/SpanPP_{kind}.yml"
-        options = json.loads(self.run("-c", AS_JSON, file).stdout)
-        options |= {"num_gpu": 0, "use_amp": False}
+        folder = kind if kind in ("test", "onnx") else "train"
+        suffix = "" if folder == kind else f"_{kind}"
+        file = f"traiNNer/options/{folder}/SpanPP/SpanPP{suffix}.yml"
+        options = self.read(file)
         options["network_g"] |= {"feature_channels": 8, "implicit_dim": 16}
-        options["datasets"]["train"] |= {
-            **self.pairs(4),
-            "lq_size": 16,
-            "batch_size_per_gpu": 2,
-            "num_worker_per_gpu": 0,
-            "pin_memory": False,
-            "persistent_workers": False,
-            "prefetch_factor": None,
+        return self.small(options, iterations=iterations, **changes)
+
+    def stock(
+        self, template: str, *, iterations: int, **changes: Any
+    ) -> dict[str, Any]:
+        """Returns a config of the trainer with SpanPP's block in it, made small."""
+        options = self.read(f"options/_templates/train/SPAN/{template}.yml")
+        options["scale"] = 4
+        options["network_g"] = {
+            "type": "SpanPP",
+            "scale_list": [1, 2, 3, 4],
+            "eval_base_scale": 2,
         }
-        options["datasets"]["val"] |= self.pairs(2)
-        options["val"] |= {"val_enabled": True, "val_freq": iterations}
-        options["logger"] |= {"print_freq": 1, "save_checkpoint_freq": iterations}
-        options["train"]["total_iter"] = iterations
+        return self.small(options, iterations=iterations, **changes)
+
+    def read(self, file: str) -> dict[str, Any]:
+        return json.loads(self.run("-c", AS_JSON, file).stdout)
+
+    def small(
+        self, options: dict[str, Any], *, iterations: int, **changes: Any
+    ) -> dict[str, Any]:
+        """Returns a config for the CPU and our data, with changes by ``a__b__c``."""
+        options |= {"num_gpu": 0}
+        if "use_amp" in options:
+            options["use_amp"] = False
+        for name, dataset in options.get("datasets", {}).items():
+            dataset.update(self.pairs(4 if name == "train" else 2))
+            if name == "train":
+                dataset.update(
+                    lq_size=16,
+                    batch_size_per_gpu=2,
+                    num_worker_per_gpu=0,
+                    pin_memory=False,
+                    persistent_workers=False,
+                    prefetch_factor=None,
+                )
+        if "train" in options:
+            options["val"] |= {"val_enabled": True, "val_freq": iterations}
+            options["logger"] |= {"print_freq": 1, "save_checkpoint_freq": iterations}
+            options["train"]["total_iter"] = iterations
         for path, value in changes.items():
             *sections, key = path.split("__")
             section = options
@@ -88,23 +121,26 @@ class Merged:
             section[key] = value
         return options
 
-    def train(
-        self,
-        options: dict[str, Any],
-        *arguments: str,
-        script: str = "traiNNer/train_spanpp.py",
+    def start(
+        self, script: str, options: dict[str, Any], *arguments: str
     ) -> subprocess.CompletedProcess[str]:
-        """Trains as a user does; the result holds what was printed."""
-        file = self.root / f"{options['name']}.yml"
-        file.write_text(json.dumps(options))
-        return self.run(script, "-opt", file.name, *arguments)
+        """Runs a script of the trainer as a user does; returns what was printed."""
+        return self.run(script, "-opt", self.write(options), *arguments)
+
+    def write(self, options: dict[str, Any]) -> str:
+        """Writes a config and returns its name in the trainer's folder."""
+        file = f"{options['name']}.yml"
+        # JSON is YAML but for numbers: there 2e-05 is a string, and 2.0e-05 is not
+        text = re.sub(r"(?<![\d.])(\d+)e-", r"\1.0e-", json.dumps(options))
+        (self.root / file).write_text(text)
+        return file
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(self.site), str(ROOT)])
+        """Runs Python in the trainer's folder, where our package is not installed."""
         return subprocess.run(
             [self.python, "-W", "ignore", *arguments],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": path, "COLUMNS": "300"},
+            env={**os.environ, "PYTHONPATH": str(self.site), "COLUMNS": "300"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import spanpp_core
 from spanpp_core.checkpoint import read, write_slim
@@ -23,15 +26,22 @@ ITERATIONS = 12
 def test_no_file_of_the_trainer_is_overwritten(trainer: Merged):
     checkout = Path(os.environ["TRAINNER_DIR"])
     ours = [p for p in (ROOT / "traiNNer").rglob("*") if p.suffix in {".py", ".yml"}]
-    assert len(ours) >= 9
+    assert len(ours) >= 30
     for file in ours:
         place = checkout / file.relative_to(ROOT)
         assert not place.exists(), f"the trainer has a {place} now: rename ours"
 
 
+def test_nothing_is_installed_but_the_trainer(trainer: Merged):
+    done = trainer.run("-c", "import spanpp_core")
+    assert "No module named 'spanpp_core'" in done.stdout, (
+        "spanpp is installed beside the trainer: the merged folder is not tested alone"
+    )
+
+
 def test_configs_are_in_the_trainers_format(trainer: Merged):
     files = sorted((ROOT / "traiNNer/options").rglob("*.yml"))
-    assert len(files) == 3
+    assert len(files) == 5
     code = """
 import sys
 from traiNNer.utils.options import yaml_load
@@ -42,10 +52,38 @@ for file in sys.argv[1:]:
     assert done.stdout.count("SCALE 4") == len(files), done.stdout
 
 
+def test_the_trainers_own_config_trains_with_the_block_in_it(trainer: Merged):
+    options = trainer.stock("SPAN_fidelity", iterations=8, name="stock", manual_seed=3)
+    done = trainer.start("train.py", options)
+    assert "End of training" in done.stdout, done.stdout
+    assert set(scales_of(trainer.log("stock"))) == {1, 2, 3, 4}
+    saved = read(trainer.experiment("stock") / "models/net_g_ema_8.safetensors")
+    assert saved.hyper.scales == (1, 2, 3, 4)
+
+
+ON_A_CPU = """
+import traiNNer.models.realesrgan_model as model
+plain = model.filter2d  # takes the layout that images have on a GPU only
+model.filter2d = lambda image, kernel: plain(image.contiguous(), kernel)
+import train
+train.train_pipeline(".")
+"""
+
+
+def test_degradations_on_the_fly(trainer: Merged):
+    options = trainer.stock("SPAN_OTF_fidelity", iterations=6, name="otf")
+    options["queue_size"] = 2
+    options["manual_seed"] = 3
+    done = trainer.run("-c", ON_A_CPU, "-opt", trainer.write(options))
+    assert "SpanPPOTFModel" in done.stdout, done.stdout
+    assert "End of training" in done.stdout, done.stdout
+    assert len(set(scales_of(trainer.log("otf")))) > 1
+
+
 @pytest.fixture(scope="module")
 def fidelity(trainer: Merged) -> str:
     options = trainer.config("fidelity", iterations=ITERATIONS, name="fidelity")
-    done = trainer.train(options)
+    done = trainer.start("train.py", options)
     assert "End of training" in done.stdout, done.stdout
     return "fidelity"
 
@@ -82,10 +120,10 @@ def test_saves_what_others_read(trainer: Merged, fidelity: str):
 
 def test_resumes_and_draws_on(trainer: Merged, fidelity: str):
     longer = trainer.config("fidelity", iterations=ITERATIONS + 4, name=fidelity)
-    done = trainer.train(longer, "--auto_resume")
+    done = trainer.start("train.py", longer, "--auto_resume")
     assert "Resuming training from epoch: 0, iter: 12" in done.stdout, done.stdout
     at_once = trainer.config("fidelity", iterations=ITERATIONS + 4, name="at_once")
-    trainer.train(at_once)
+    trainer.start("train.py", at_once)
     resumed = scales_of(trainer.log(fidelity))
     assert resumed == scales_of(trainer.log("at_once"))
 
@@ -108,7 +146,7 @@ def test_gan_from_a_slim_file(trainer: Merged, fidelity: str):
         loss["loss_weight"] = {"perceptualloss": 0, "ldlloss": 1}.get(
             loss["type"], loss["loss_weight"]
         )
-    done = trainer.train(options)
+    done = trainer.start("train.py", options)
     assert "End of training" in done.stdout, done.stdout
     log = trainer.log("gan")
     assert len(set(scales_of(log))) > 1
@@ -120,11 +158,9 @@ def test_gan_from_a_slim_file(trainer: Merged, fidelity: str):
 SIZES = """
 import json, sys
 import torch
-from traiNNer.models import spanpp_model
+from traiNNer.models import build_model
 from traiNNer.utils.config import Config
 opt, _ = Config.load_config_from_file(".", is_train=True)
-spanpp_model.install()
-from traiNNer.models import build_model
 model = build_model(opt)
 seen = []
 note = lambda name: lambda module, args: seen.append(
@@ -158,8 +194,7 @@ def test_every_loss_and_the_discriminator_see_the_drawn_scale(trainer: Merged):
         {"type": "ldlloss", "loss_weight": 1.0},
         {"type": "cosimloss", "loss_weight": -0.1},  # compares with the enlarged input
     ]
-    (trainer.root / "sizes.yml").write_text(json.dumps(options))
-    done = trainer.run("-c", SIZES, "-opt", "sizes.yml")
+    done = trainer.run("-c", SIZES, "-opt", trainer.write(options))
     steps = re.findall(r"SEEN (.*)", done.stdout)
     assert len(steps) == 8, done.stdout
     drawn = set()
@@ -183,8 +218,6 @@ def test_every_loss_and_the_discriminator_see_the_drawn_scale(trainer: Merged):
         ({"scale": 3}, "scale is 3 and the largest of scale_list is 4"),
         ({"network_g__scale_list": []}, "scale_list is []; give a list"),
         ({"network_g__eval_base_scale": 5}, "eval_base_scale is 5; give one of"),
-        ({"network_g__norm": True}, "network_g.norm is not an option of SpanPP"),
-        ({"network_g": {"type": "span"}}, "this launcher trains SpanPP, use train.py"),
         (
             {"pairs": 3},
             "datasets.train: 0.png: 144x144 of a low-resolution 48x48 is x3",
@@ -204,34 +237,154 @@ def test_wrong_configs_are_one_line(trainer: Merged, changes, says):
         options["datasets"]["train"] |= trainer.pairs(pairs)
     if val_pairs:
         options["datasets"]["val"] |= trainer.pairs(val_pairs)
-    done = trainer.train(options)
+    done = trainer.start("train.py", options)
     assert done.returncode == 1, done.stdout
     *_, last = done.stdout.strip().splitlines()
     assert last.startswith("wrong.yml: ")
     assert says in last
     assert "Traceback" not in done.stdout
-    assert not trainer.experiment("wrong").exists()
 
 
-def test_the_trainers_own_script_names_the_launcher(trainer: Merged):
-    options = trainer.config("fidelity", iterations=1, name="plain")
-    done = trainer.train(options, script="train.py")
-    assert "python traiNNer/train_spanpp.py" in done.stdout
+def test_an_unknown_option_is_named(trainer: Merged):
+    options = trainer.config(
+        "fidelity", iterations=1, name="unknown", network_g__norm=True
+    )
+    done = trainer.start("train.py", options)
+    assert "got an unexpected keyword argument 'norm'" in done.stdout
 
 
-def test_other_networks_do_not_need_the_package(trainer: Merged):
-    code = """
-import sys
-sys.modules["spanpp_core"] = None
-from traiNNer.archs import build_network
-build_network({"type": "span", "scale": 2})
-try:
-    build_network({"type": "SpanPP", "scale": 2})
-except ValueError as error:
-    print("SAYS", error)
+def trained_file(trainer: Merged, name: str) -> str:
+    return str(trainer.experiment(name) / f"models/net_g_ema_{ITERATIONS}.safetensors")
+
+
+def test_tiles_give_the_results_of_whole_images(trainer: Merged, fidelity: str):
+    shown: list[list[bytes]] = []
+    for tile in (0, 20):
+        options = trainer.config(
+            "test",
+            name=f"tiles{tile}",
+            path__pretrain_network_g=trained_file(trainer, fidelity),
+            val__tile_size=tile,
+            val__metrics_enabled=True,
+            datasets__val={
+                **trainer.pairs(4),
+                "name": "v",
+                "type": "pairedimagedataset",
+            },
+        )
+        done = trainer.start("test.py", options)
+        assert re.search(r"# psnr *: +\d", done.stdout), done.stdout
+        images = sorted((trainer.root / f"results/tiles{tile}").rglob("*.png"))
+        with_size = [Image.open(image) for image in images]
+        assert [image.size for image in with_size] == [(72, 72)] * 3
+        shown.append([image.tobytes() for image in with_size])
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_one_onnx_file_for_each_scale(trainer: Merged, fidelity: str, dynamo: bool):
+    if trainer.run("-c", "import modelopt.onnx, onnxslim").returncode:
+        pytest.skip(
+            "the trainer's packages for ONNX are not installed: its extra [onnx]"
+        )
+    file = trained_file(trainer, fidelity)
+    model = spanpp_core.load(file)
+    image = torch.rand(1, 3, 19, 24)
+    for scale in (1, 2, 3, 4):
+        name = f"{scale}x_{'dynamo' if dynamo else 'traced'}"
+        options = trainer.config(
+            "onnx",
+            name=name,
+            path__pretrain_network_g=file,
+            network_g__eval_base_scale=scale,
+            onnx__dynamo=dynamo,
+            onnx__verify=False,
+        )
+        done = trainer.start("convert_to_onnx.py", options)
+        (written,) = (trainer.root / "onnx").glob(f"{name}_*.onnx")
+        session = onnxruntime.InferenceSession(written)
+        (made,) = session.run(None, {"input": image.numpy()})
+        wanted = model.at_scale(scale).model(image)
+        torch.testing.assert_close(
+            torch.from_numpy(made), wanted, rtol=1e-4, atol=1e-5, msg=done.stdout
+        )
+
+
+RATES = """
+import torch
+from traiNNer.models import build_model
+from traiNNer.utils.config import Config
+opt, _ = Config.load_config_from_file(".", is_train=True)
+model = build_model(opt)
+for i in range(1, 5):
+    model.set_current_iter(i)
+    print("RATE", i, [o.param_groups[0]["lr"] for o in model.optimizers])
+    model.feed_data({"lq": torch.rand(2, 3, 16, 16), "gt": torch.rand(2, 3, 64, 64)})
+    model.optimize_parameters(i, 0, True)
+    model.update_learning_rate(i, warmup_iter=opt.train.warmup_iter)
 """
-    done = trainer.run("-c", code)
-    assert "SAYS SpanPP needs its package" in done.stdout, done.stdout
+
+
+def test_warm_up_begins_at_the_first_iteration(trainer: Merged):
+    options = trainer.config(
+        "gan",
+        iterations=4,
+        name="rates",
+        path__pretrain_network_g=None,
+        train__warmup_iter=100,
+        train__losses=[
+            {"type": "l1loss", "loss_weight": 1.0},
+            {"type": "ganloss", "gan_type": "vanilla", "loss_weight": 0.1},
+        ],
+    )
+    done = trainer.run("-c", RATES, "-opt", trainer.write(options))
+    found = re.findall(r"RATE \d \[(.*), (.*)\]", done.stdout)
+    assert len(found) == 4, done.stdout
+    full = options["train"]["optim_g"]["lr"]
+    for rates, part in zip(found, (1, 1, 2, 3)):
+        for rate in rates:
+            assert float(rate) == pytest.approx(full * part / 100)
+
+
+@pytest.mark.parametrize("kind", ["finetune", "gan"])
+def test_first_iterations_do_not_harm_trained_weights(trainer: Merged, kind: str):
+    """At the full rate ten of them took 2.8 dB from the bundled weights."""
+    name = f"harm_{kind}"
+    options = trainer.config(
+        kind,
+        iterations=10,
+        name=name,
+        path__pretrain_network_g=str(spanpp_core.bundled_model()),
+        network_g={
+            "type": "SpanPP",
+            "scale_list": [1, 2, 3, 4],
+            "eval_base_scale": 2,
+        },
+        val__metrics={"psnr": {"type": "calculate_psnr", "crop_border": 2}},
+        val__val_freq=5,
+    )
+    for loss in options["train"]["losses"]:
+        if loss["type"] == "perceptualloss":  # it would download its weights
+            loss["loss_weight"] = 0
+    done = trainer.start("train.py", options)
+    found = [float(x) for x in re.findall(r"# psnr *: +([\d.]+)", trainer.log(name))]
+    assert len(found) >= 2, done.stdout
+    model = spanpp_core.load(spanpp_core.bundled_model())
+    pairs = trainer.pairs(2)
+    before = 0.0
+    for file in sorted(Path(pairs["dataroot_lq"]).iterdir()):
+        lq, gt = (
+            to_tensor(Image.open(folder / file.name))
+            for folder in map(Path, (pairs["dataroot_lq"], pairs["dataroot_gt"]))
+        )
+        made = (model(lq) * 255).round() / 255
+        error = (made - gt)[..., 2:-2, 2:-2].square().mean()
+        before += -10 * float(error.log10()) / 3
+    assert min(found) > before - 0.02
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 def test_the_trainers_own_tests_of_architectures_pass(trainer: Merged):
@@ -245,7 +398,7 @@ def test_processes_share_the_seed_of_the_first(tmp_path: Path):
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import torch.distributed as dist
-from traiNNer.train_spanpp import shared_seed
+from traiNNer.utils.spanpp_scales import shared_seed
 rank = int(sys.argv[1])
 dist.init_process_group(
     "gloo", init_method="file://{tmp_path}/meet", rank=rank, world_size=2

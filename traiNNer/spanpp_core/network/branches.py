@@ -1,0 +1,225 @@
+"""SpanPP as it is trained: three branches behind every 3x3 convolution.
+
+Parameter names are those of public training checkpoints. The fused kernels that these
+hold too (``conv_3x3_rep``, ``eval_conv``) follow from the branches;
+`SpanPPBranches.caches` makes them for programs that expect them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from .autocast import autocast_disabled
+from .body import Body
+from .hyperparameters import Hyperparameters
+from .igconv import IGConv
+from .reparam import BRANCH_TENSORS, BRANCHES, Conv3x3, fuse, fuse_bottleneck
+from .scale import Window, checked_scale, grid_scale, output_size
+
+PUBLISHED_ALPHA = 1.0
+"""The published initial weight of each branch. The fused kernel then has 1.2 times the
+standard deviation of a newly initialised convolution."""
+
+STEADY_ALPHA = 1 / 3
+"""The initial weight from which new networks train more steadily (docs/stability.md)."""
+
+
+class _Expanded(nn.Module):
+    """1x1 to twice the output channels, then 3x3."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(in_channels, 2 * out_channels, 1)
+        second = nn.Conv2d(2 * out_channels, out_channels, 3)
+        self.k0, self.b0 = first.weight, first.bias
+        self.k1, self.b1 = second.weight, second.bias
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        # Zero pixels around the input become pixels of b0 around the 1x1's output.
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.k0, self.b0)
+        return F.conv2d(y, self.k1, self.b1)
+
+
+class _Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1, and a 1x1 skip beside them."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.sk = nn.Conv2d(in_channels, out_channels, 1)
+        self.conv = nn.Sequential(
+            nn.Conv2d(in_channels, 2 * in_channels, 1),
+            nn.Conv2d(2 * in_channels, 2 * out_channels, 3),
+            nn.Conv2d(2 * out_channels, out_channels, 1),
+        )
+        nn.init.trunc_normal_(self.sk.weight, std=0.02)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (1, 1, 1, 1))) + self.sk(x)
+
+
+class RepConvBranches(nn.Module):
+    """``alpha[0] * expanded + alpha[1] * plain + alpha[2] * bottleneck``.
+
+    Running it fuses the weights first, inside the graph: values and gradients are those
+    of `branches`, and one convolution runs over the pixels instead of seven.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, alpha: float = PUBLISHED_ALPHA
+    ) -> None:
+        super().__init__()
+        self.conv1 = _Expanded(in_channels, out_channels)
+        self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv3 = _Bottleneck(in_channels, out_channels)
+        self.alpha = nn.Parameter(torch.full((3,), alpha))
+
+    def fused(self) -> Conv3x3:
+        """Returns the equivalent 3x3 convolution; differentiable.
+
+        In the dtype of the weights, under autocast too: half precision belongs to the
+        pixels, and rounding every factor on the way would make another kernel.
+        """
+        with autocast_disabled(self.alpha.device.type):
+            return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
+
+    def fused_bottleneck(self) -> Conv3x3:
+        """Returns the 3x3 convolution that equals the third branch alone."""
+        names = BRANCHES["bottleneck"]
+        return fuse_bottleneck(*(self.get_parameter(name) for name in names))
+
+    def plain_for(self, fused: Conv3x3) -> Conv3x3:
+        """Returns the plain branch with which the three amount to ``fused``."""
+        mine, share = self.fused(), self.alpha[1]
+        weight = self.conv2.weight + (fused.weight - mine.weight) / share
+        bias = self.conv2.get_parameter("bias") + (fused.bias - mine.bias) / share
+        return Conv3x3(weight.detach(), bias.detach())
+
+    def branches(self, x: Tensor) -> Tensor:
+        """Runs the three branches one by one: the definition that `fused` equals."""
+        a, b, c = self.alpha.unbind()
+        return a * self.conv1(x) + b * self.conv2(x) + c * self.conv3(x)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.fused(), padding=1)
+
+
+class _FirstConv(RepConvBranches):
+    """The first convolution; it ignores autocast and computes in its weights' dtype."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        with autocast_disabled(x.device.type):
+            return super().forward(x.to(self.alpha.dtype))
+
+
+class _LastConv(nn.Conv2d):
+    """The last convolution, likewise."""
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        with autocast_disabled(input.device.type):
+            return super().forward(input.to(self.weight.dtype))
+
+
+class SpanPPBranches(Body):
+    """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
+
+    Differentiable in every parameter; the kernel is made anew at each call.
+
+    Under autocast the first convolution, the last one and the upsampler stay float32. In
+    bfloat16 they shift the brightness of the whole image by a few thousandths, and the
+    gradient then follows that shift instead of the true direction.
+
+    Args:
+        hyper: Sizes and trained scales.
+        alpha: The initial weight of each branch.
+    """
+
+    def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
+        super().__init__(hyper, partial(RepConvBranches, alpha=alpha))
+        self.hyper = hyper
+        self.conv0 = _FirstConv(hyper.in_channels, hyper.channels, alpha)
+        self.conv_cat = _LastConv(4 * hyper.channels, hyper.channels, 1)
+        self.upsampler = IGConv(hyper)
+        self.register_buffer(
+            "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
+        )
+
+    @override
+    def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
+        """Upscales by ``scale``, by default the one the inference network starts with.
+
+        Raises:
+            ScaleError: ``scale`` is not a number in [1, 8].
+        """
+        if scale is None:
+            scale = self.hyper.default_scale
+        height, width = x.shape[-2:]
+        asked = checked_scale(scale, self.hyper.scales)
+        rows, cols = output_size(height, width, asked)
+        grid: Fraction = grid_scale(asked)
+        window = Window(0, 0, range(rows), range(cols))
+        features = self.features(x)
+        with autocast_disabled(x.device.type):
+            return self.upsampler.kernels(grid).render(features, window)
+
+    def fused_state_dict(self) -> dict[str, Tensor]:
+        """Returns the state dict of the equivalent inference network, detached."""
+        state: dict[str, Tensor] = {}
+        for name, conv in self._convs():
+            state |= _named(f"{name}.conv_3x3_rep", conv.fused())
+        for name, tensor in self.state_dict().items():
+            if name.startswith(("conv_cat.", "upsampler.", "MetaIGConv")):
+                state[name] = tensor
+        return state
+
+    def caches(self) -> dict[str, Tensor]:
+        """Returns the fused kernels that public training checkpoints hold as well.
+
+        For each convolution, the fused kernel and the fused third branch; detached and
+        contiguous. Some programs recognise the network by these names.
+        """
+        state: dict[str, Tensor] = {}
+        for name, conv in self._convs():
+            state |= _named(f"{name}.conv3.eval_conv", conv.fused_bottleneck())
+            state |= _named(f"{name}.conv_3x3_rep", conv.fused())
+        return state
+
+    def branches_for(self, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns branches that fuse to given kernels.
+
+        A fused kernel does not say what its branches were. The 1x1 branches keep the
+        values that they have here, and the plain branch becomes the difference.
+
+        Args:
+            fused: The ``*.conv_3x3_rep.*`` tensors of a fused checkpoint.
+        """
+        state: dict[str, Tensor] = {}
+        for name, conv in self._convs():
+            weight, bias = (
+                fused[f"{name}.conv_3x3_rep.{part}"].to(conv.alpha)
+                for part in ("weight", "bias")
+            )
+            for part in BRANCH_TENSORS:
+                state[f"{name}.{part}"] = conv.get_parameter(part).detach()
+            state |= _named(f"{name}.conv2", conv.plain_for(Conv3x3(weight, bias)))
+        return state
+
+    def _convs(self) -> Iterator[tuple[str, RepConvBranches]]:
+        for name, module in self.named_modules():  # pyright: ignore
+            if isinstance(module, RepConvBranches):
+                yield name, module
+
+
+def _named(name: str, conv: Conv3x3) -> dict[str, Tensor]:
+    return {f"{name}.{part}": value.detach() for part, value in conv._asdict().items()}

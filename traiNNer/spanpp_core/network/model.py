@@ -1,0 +1,145 @@
+"""SpanPP as it runs: plain convolutions, a kernel made for the scale, pixel shuffle.
+
+The state dict of this network is the "fused" kind of public checkpoint: only
+``*.conv_3x3_rep.*``, ``conv_cat.*``, ``upsampler.*`` and ``MetaIGConv``.
+"""
+
+from __future__ import annotations
+
+import copy
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typing_extensions import override
+
+from .body import BODY_RADIUS, Body, RepConv
+from .cache import CachedIGConv
+from .ends import EndConv, EndRepConv, conv_layout, end_dtype
+from .hyperparameters import Hyperparameters
+from .kernels import shuffled
+from .last_layers import LastLayers
+from .scale import Window, checked_scale, grid_scale, output_size
+
+
+class SpanPP(Body):
+    """The inference network: ``(N, C, H, W) -> (N, 3, round(H*s), round(W*s))``.
+
+    A shallow copy shares every weight and has a `scale` of its own: that is how one
+    model is bound to several scales at once.
+    """
+
+    def __init__(self, hyper: Hyperparameters) -> None:
+        super().__init__(hyper, RepConv)
+        c = hyper.channels
+        self.conv0 = EndRepConv(hyper.in_channels, c)
+        self.conv_2 = EndRepConv(c, c)
+        self.conv_cat = EndConv(4 * c, c, 1)
+        self.hyper = hyper
+        self.upsampler = CachedIGConv(hyper)
+        self.register_buffer(
+            "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
+        )
+        self.scale: int | float = hyper.default_scale
+        """The bound scale: an int when whole, a float otherwise."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the body's convolutions."""
+        return self.block_1.c1_r.get_parameter("conv_3x3_rep.weight").dtype
+
+    @property
+    def halo(self) -> int:
+        """The receptive radius in input pixels: 21 at K = 3."""
+        return BODY_RADIUS + self.hyper.kernel_size // 2
+
+    def at_scale(self, scale: float) -> SpanPP:
+        """Returns a view of this network, bound to ``scale``, that shares its weights.
+
+        Raises:
+            ScaleError: ``scale`` is not a number in [1, 8].
+        """
+        view = copy.copy(self)
+        view.scale = checked_scale(scale, self.hyper.scales)
+        return view
+
+    def with_dtype(self, dtype: torch.dtype) -> SpanPP:
+        """Returns a copy with the body in ``dtype``; the kernel generator is shared."""
+        cast = SpanPP(self.hyper)
+        cast.load_state_dict(self.state_dict())
+        cast.upsampler = self.upsampler
+        cast.scale = self.scale
+        cast.to(self.conv_cat.weight.device, dtype)
+        return cast.requires_grad_(False).train(self.training)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscales by the bound scale.
+
+        Args:
+            x: (N, in_channels, H, W) in [0, 1], of any floating dtype.
+
+        Returns:
+            (N, 3, round(H*s), round(W*s)), not clamped, in the dtype of ``x``.
+        """
+        if isinstance(self.scale, int):
+            return self._whole(x, self.scale)
+        height, width = x.shape[-2:]
+        rows, cols = output_size(height, width, self.scale)
+        window = Window(0, 0, range(rows), range(cols))
+        scale = grid_scale(self.scale)
+        return self.region(x, scale, window).contiguous()
+
+    def _whole(self, x: Tensor, scale: int) -> Tensor:
+        """The forward pass at a whole scale, without arithmetic on the image's size.
+
+        A tracer can follow it, so hosts export ONNX files that take any image size.
+        """
+        features = self.features(x)
+        weight = self.upsampler.whole(scale, features.dtype, features.device)
+        return shuffled(features, weight, scale).to(x.dtype).contiguous()
+
+    @override
+    def features(self, x: Tensor) -> Tensor:
+        """Computes `Body.features`, in the dtype of the last convolution.
+
+        The linear layers behind the last activations are composed, see `LastLayers`.
+        """
+        dtype = end_dtype(self.dtype)
+        layout = conv_layout(x.device, self.dtype)
+        x = x.to(dtype).contiguous(memory_format=layout)
+        last = self.last_layers()
+        b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
+        y = F.conv2d(b, last.body.to(b), padding=1)
+        del b
+        y.add_(F.conv2d(b1, last.first_block.to(b1)))
+        del b1
+        y.add_(F.conv2d(o1, last.activation.to(o1)))
+        del o1
+        return F.conv2d(x, last.image.to(x), last.bias.to(x), padding=1).add_(y)
+
+    def last_layers(self) -> LastLayers:
+        """Composes the linear layers behind the activations; see `LastLayers`."""
+        return LastLayers.of(self, torch.promote_types(self.dtype, torch.float32))
+
+    def region(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
+        """Computes a rectangle of the output from the part of the input it depends on.
+
+        The result is that of the whole image, to rounding, if ``x`` reaches `halo`
+        pixels beyond the cells of ``window``, or to the edge of the image.
+
+        Args:
+            x: (N, in_channels, h, w), the part of the image at ``window.top, .left``.
+            scale: The grid, see `grid_scale`; the same for every part of an image.
+            window: The output pixels wanted.
+
+        Returns:
+            (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
+        """
+        return self.pixels(self.features(x), scale, window).to(x.dtype)
+
+    def pixels(self, features: Tensor, scale: Fraction, window: Window) -> Tensor:
+        """Returns the output pixels of a window, from the features of its input."""
+        kernels = self.upsampler.cached(scale, features.dtype, features.device)
+        return kernels.render(features, window)
