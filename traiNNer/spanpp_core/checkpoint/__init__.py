@@ -4,12 +4,13 @@ The canonical state dict is the one `SpanPP` has: fused convolutions, the kernel
 generator and ``MetaIGConv``, all floats in float32. Whatever a file looks like on the
 outside (wrappers, prefixes, training branches, half precision), `parse` brings it here
 or says in one line why it cannot. `find` knows names, `canonical` knows tensors,
-`files` knows bytes.
+`files` and `slim` know bytes, `pickles` knows what strangers may put into a file.
 """
 
 from .canonical import Checkpoint, parse
-from .files import CONTINUOUS, SUFFIXES, read, read_tensors, write_slim
+from .files import SUFFIXES, read, read_tensors
 from .find import find, is_spanpp
+from .slim import CONTINUOUS, slim_content, tensors_of_content, write_slim
 
 __all__ = [
     "CONTINUOUS",
@@ -20,5 +21,7 @@ __all__ = [
     "parse",
     "read",
     "read_tensors",
+    "slim_content",
+    "tensors_of_content",
     "write_slim",
 ]

@@ -1,33 +1,30 @@
-"""Checkpoint files: bytes on disk to a dict, and the canonical checkpoint to bytes."""
+"""Checkpoint files, as trainers write them: bytes on disk to a dict."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import tarfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save  # pyright: ignore
+from safetensors import SafetensorError
+from safetensors.torch import load_file  # pyright: ignore
 
 from ..errors import CheckpointError, first_line
-from ..whole_file import write_whole
+from . import pickles
 from .canonical import Checkpoint, parse
+from .slim import CONTINUOUS, metadata
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """The kinds of file that are read."""
-
-CONTINUOUS = "continuous"
-"""The metadata that says "true" of a model trained on fractional scales too."""
 
 _HARMLESS: tuple[Any, ...] = (argparse.Namespace, np.dtype, np.float64, np.int64)
 """What training checkpoints carry beside tensors, and what executes nothing."""
@@ -74,6 +71,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
                 "found a tar archive (PyTorch before 0.1.10), which is not safe to"
                 " read; save the state dict again with a current PyTorch"
             )
+        pickles.check(path)
         with warnings.catch_warnings(), _harmless_allowed():
             warnings.simplefilter("ignore")  # what is wrong is said in one line
             content: object = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,51 +92,6 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return dict(cast("Mapping[str, Any]", content))
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """Returns the metadata of a safetensors file; other files have none."""
-    if path.suffix.lower() != ".safetensors":
-        return {}
-    with safe_open(path, "pt") as file:  # pyright: ignore
-        return cast("dict[str, str] | None", file.metadata()) or {}
-
-
-def write_slim(
-    path: str | os.PathLike[str],
-    checkpoint: Checkpoint,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Writes the fused network as safetensors, with what it is in the metadata.
-
-    The file appears whole or not at all: it is written beside its place and renamed.
-
-    Args:
-        path: Where to write, in a folder that exists.
-        checkpoint: What `read` or `parse` returned.
-        dtype: float32, float16 or bfloat16, of the stored weights.
-
-    Raises:
-        ValueError: A weight is too large for ``dtype``.
-    """
-    path = Path(path)
-    tensors = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in checkpoint.state_dict.items()
-    }
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ValueError(
-                f"{name} holds values too large for {dtype}; store float32 instead"
-            )
-    facts = {
-        "format": "pt",
-        "architecture": "SpanPP",
-        "scales": json.dumps(checkpoint.hyper.scales),
-        CONTINUOUS: json.dumps(checkpoint.continuous),
-        "hyperparameters": json.dumps(asdict(checkpoint.hyper)),
-    }
-    write_whole(path, save(tensors, facts))
-
-
 def _harmless_allowed() -> contextlib.AbstractContextManager[object]:
     """Lets the unpickler make the plain values that trainers store (PyTorch 2.5 on)."""
     allow = getattr(torch.serialization, "safe_globals", None)
@@ -157,6 +110,5 @@ def _pickle_failure(error: Exception) -> str:
             f"holds the Python object {refused[1]}, which could run code and is not"
             " read; save `model.state_dict()` alone, or as safetensors"
         )
-    if "TorchScript" in str(error):
-        return "found a TorchScript program; expected a state dict"
-    return f"damaged or not a PyTorch file ({first_line(error)}); get the file again"
+    # what PyTorch says here may be advice to read the file without any restriction
+    return "damaged or not a PyTorch file; get the file again"
