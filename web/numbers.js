@@ -6,7 +6,7 @@ export function asTyped(widget, step) {
   widget.options.round = 0.0001;
   Object.defineProperty(widget.options, "precision", {
     get: () => decimals(Number(widget.value)),
-    enumerable: true,
+    enumerable: false, // a copy, as on a subgraph, must not keep the digits of one number
     configurable: true,
   });
 }

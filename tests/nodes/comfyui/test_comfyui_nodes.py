@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spandrel
 import torch
@@ -61,6 +62,10 @@ def images(n: int = 1, height: int = 20, width: int = 24, channels: int = 3):
     return torch.rand(
         n, height, width, channels, generator=torch.Generator().manual_seed(1)
     )
+
+
+def to_bytes(image: torch.Tensor) -> np.ndarray:
+    return image.mul(255).round().byte().numpy()
 
 
 def test_the_entry_point_gives_every_node_and_registers_the_architecture(
@@ -318,15 +323,31 @@ def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
 
 def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
     image = images(1, 106, 106)
-    upscale(host, load(host), image, tile=16)
+    result = upscale(host, load(host), image, tile=16).values[0]
     done, total, (kind, picture, _) = host.progress[-1]
     assert (done, total, kind) == (16, 16, "JPEG")
-    assert picture.size == (212, 212)
+    assert picture.size == (212, 212), "people read it as the size of the result"
+    assert np.array_equal(np.asarray(picture), to_bytes(result[0]))
     host.progress.clear()
     host.interrupt_after = 3
     with pytest.raises(Interrupted):
         upscale(host, load(host), image, tile=16)
     assert len(host.progress) == 3
+
+
+def test_a_preview_in_between_is_small_and_shows_what_is_not_done_as_it_came(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview = sys.modules[f"{host.pack.__name__}.nodes.comfyui.preview"]
+    monkeypatch.setattr(preview, "PREVIEW_SECONDS", 0)
+    given, result = torch.full((1, 600, 600, 4), 0.5), torch.zeros(1, 1200, 1200, 4)
+    result[:, :600] = 1
+    _, picture, side = preview.LivePreview(given, result).due(1, 2)
+    pixels = np.asarray(picture)
+    assert max(picture.size) < 2 * side == 1024
+    half = len(pixels) // 2
+    assert (pixels[:half] == 255).all()
+    assert (pixels[half:] == 128).all()
 
 
 def test_no_preview_is_sent_where_the_host_shows_none(host: Host) -> None:
