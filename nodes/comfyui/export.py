@@ -17,6 +17,9 @@ from .output_folder import inside_output
 OFFERED = sorted(FORMATS, key=lambda name: (bool(FORMATS[name].packages), name))
 """The formats, first those that need no package which ComfyUI lacks."""
 
+RENAMED = {"onnx-multi": "onnx-any"}
+"""What saved graphs call a format, and what it is called now."""
+
 PRECISIONS: dict[str, WeightPrecision] = {"float32": "fp32", "float16": "fp16"}
 
 
@@ -89,6 +92,14 @@ class SpanPPExport(io.ComfyNode):
 
     @override
     @classmethod
+    def validate_inputs(cls, format: object = None) -> bool | str:
+        """Takes the formats of saved graphs too, unlike the host."""
+        if format is None or RENAMED.get(str(format), format) in FORMATS:
+            return True
+        return f"format is {format!r}; choose one of {', '.join(OFFERED)}"
+
+    @override
+    @classmethod
     def execute(
         cls,
         model: object,
@@ -98,19 +109,20 @@ class SpanPPExport(io.ComfyNode):
         precision: str,
         overwrite: bool,
     ) -> io.NodeOutput:
-        one_of("format", format, FORMATS)
+        kind = RENAMED.get(format, format)
+        one_of("format", kind, FORMATS)
         one_of("precision", precision, PRECISIONS)
-        _check_packages(format)
+        _check_packages(kind)
         network = as_spanpp(model)
         place = inside_output(filename)
         wanted = _scales(scales)
-        if not wanted and FORMATS[format].one_scale:
+        if not wanted and FORMATS[kind].one_scale:
             wanted = [network.scale]
         files = export(
             file_weights(network),
             place.name,
             place.parent,
-            [format],
+            [kind],
             wanted,
             ExportOptions(PRECISIONS[precision], overwrite=overwrite),
         )

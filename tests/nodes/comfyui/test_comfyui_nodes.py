@@ -486,6 +486,19 @@ def test_all_packages_that_a_format_lacks_are_named_at_once(
         exported(host, format="onnx")
 
 
+def test_formats_of_saved_graphs_are_taken(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = host.node("SpanPPExport")
+    assert node.validate_inputs(format="onnx-multi") is True
+    assert node.validate_inputs(format="torchscript") is True
+    assert "choose one of safetensors" in node.validate_inputs(format="gguf")
+    kind = host.core.export.FORMATS["onnx-any"]
+    monkeypatch.setattr(type(kind), "packages", ("no_onnx",))
+    with pytest.raises(ValueError, match="the format onnx-any needs no_onnx"):
+        exported(host, format="onnx-multi")
+
+
 def test_own_models_are_listed(host: Host) -> None:
     extension = asyncio.run(host.pack.comfy_entrypoint())
     asyncio.run(extension.get_node_list())
