@@ -54,7 +54,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             size_requirements=SizeRequirements(),
             tiling=ModelTiling.SUPPORTED,
         )
-        network.requires_grad_(False).eval()
+        network.requires_grad_(False).train(False)
         self.checkpoint = checkpoint
         """The weights of the file, in float32 on the CPU; see `received.file_weights`."""
         self.backends = Backends(network)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from types import ModuleType
 
 from .errors import MissingPackageError
@@ -34,13 +34,12 @@ def require(purpose: str, extra: str, module: str, *others: str) -> ModuleType:
     names = missing([module.partition(".")[0], *others])
     if names:
         raise MissingPackageError(
-            f"{purpose} needs {' and '.join(names)}, not installed here; run:"
-            f" pip install 'spanpp[{extra}]', or in the Python of a host:"
-            f" pip install {' '.join(names)}"
+            f"{purpose} needs {' and '.join(names)}, not installed here; install"
+            f" 'spanpp[{extra}]', or in the Python of a host: {' '.join(names)}"
         )
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
+        return resolve_name(module)
+    except (ImportError, AttributeError) as error:
         raise MissingPackageError(
             f"{purpose} needs {module}, which cannot be imported here ({error})"
         ) from error

@@ -11,7 +11,7 @@ from ...spanpp_core import MissingPackageError, file_weights, parse_factor
 from ...spanpp_core.export import FORMATS, ExportOptions, WeightPrecision, export
 from ...spanpp_core.optional import missing
 from .compatibility import node_schema, one_of
-from .model_socket import as_spanpp
+from .any_model import as_spanpp
 from .output_folder import inside_output
 
 OFFERED = sorted(FORMATS, key=lambda name: (bool(FORMATS[name].packages), name))

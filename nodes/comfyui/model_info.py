@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from ...spanpp_core import SpanPPDescriptor
 from .compatibility import node_schema
-from .model_socket import as_spanpp, elsewhere
+from .any_model import as_spanpp, elsewhere
 
 
 class SpanPPModelInfo(io.ComfyNode):

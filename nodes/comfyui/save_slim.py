@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ...spanpp_core import file_weights, write_slim
 from .compatibility import node_schema, one_of
-from .model_socket import as_spanpp
+from .any_model import as_spanpp
 from .output_folder import inside_output
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ...spanpp_core import ScaleError, parse_factor
 from .compatibility import factor_input, node_schema
-from .model_socket import as_spanpp, elsewhere, for_any_node
+from .any_model import as_spanpp, elsewhere, for_any_node
 from .progress import show_text
 
 OLDER_CUSTOM = "custom"

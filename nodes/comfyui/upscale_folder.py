@@ -21,7 +21,7 @@ from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, fai
 from .compatibility import ADVANCED, node_schema, one_of
 from .device import bring_to_device, load_device
 from .inputs import ANY, AUTO, PRECISIONS, chosen_dtype, size_inputs, wanted_size
-from .model_socket import as_spanpp
+from .any_model import as_spanpp
 from .output_folder import inside_output
 from .progress import show_text
 

@@ -26,7 +26,7 @@ from .inputs import (
     size_inputs,
     wanted_size,
 )
-from .model_socket import as_spanpp
+from .any_model import as_spanpp
 from .progress import FrameProgress, show_text
 from .video_file import file_of
 

@@ -6,7 +6,6 @@ from the weights of the network as it is, and takes images of any size.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from ..network.kernels import crop
 from ..network.model import SpanPP
 from ..network.scale import Window
+from ..optional import require
 
 DTYPES = (torch.float32, torch.bfloat16)
 """What it runs here: in bfloat16 the ends are float32, as in `SpanPP`."""
@@ -38,8 +38,8 @@ class OpenVINORunner:
     """
 
     def __init__(self, network: SpanPP) -> None:
-        self._ov: Any = importlib.import_module("openvino")
-        self._op: Any = importlib.import_module("openvino.opset13")
+        self._ov = require("The backend openvino", "openvino", "openvino")
+        self._op = require("The backend openvino", "openvino", "openvino.opset13")
         if network.conv_cat.weight.device.type != "cpu" or network.dtype not in DTYPES:
             raise ValueError("here it is for CPUs, in float32 or bfloat16")
         self._threads = torch.get_num_threads()
@@ -50,15 +50,15 @@ class OpenVINORunner:
 
     def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
         """Returns what runs the network that was compiled."""
-        requests: dict[Fraction | None, Any] = {}
+        inferences: dict[Fraction | None, Any] = {}
 
         def infer(x: Tensor, scale: Fraction | None) -> Tensor:
-            if scale not in requests:
-                requests[scale] = self._model(network, scale).create_infer_request()
+            if scale not in inferences:
+                inferences[scale] = self._model(network, scale).create_infer_request()
             maps = MAPS * network.hyper.channels * x[:, 0].numel()
             self._kept = max(self._kept, maps * network.dtype.itemsize)
             images = np.ascontiguousarray(x.float().numpy())
-            outputs = requests[scale].infer(
+            outputs = inferences[scale].infer(
                 [images], share_inputs=True, share_outputs=True
             )
             return torch.from_numpy(outputs[0])

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from . import stores
+from types import ModuleType
 
 
 @dataclass(frozen=True)
@@ -27,29 +26,31 @@ class Place:
     @property
     def name(self) -> str:
         """Its last part."""
-        return stores.name(self.given) if self.is_url else Path(self.given).name
+        return _stores().name(self.given) if self.is_url else Path(self.given).name
 
     def is_file(self) -> bool:
         """Whether there is a file."""
-        return stores.exists(self.given) if self.is_url else Path(self.given).is_file()
+        return (
+            _stores().exists(self.given) if self.is_url else Path(self.given).is_file()
+        )
 
     def is_folder(self) -> bool:
         """Whether there is a folder, or a prefix with something below it."""
         if self.is_url:
-            return stores.is_folder(self.given)
+            return _stores().is_folder(self.given)
         return Path(self.given).is_dir()
 
     def below(self, name: str) -> Place:
         """Returns the place of a file below this folder."""
         if self.is_url:
-            return Place(stores.joined(self.given, name))
+            return Place(_stores().joined(self.given, name))
         return Place(str(Path(self.given, name)))
 
     def files(self, besides: Place) -> Iterator[str]:
         """Yields the names of all files below, sorted, less those below another place."""
         if self.is_url:
             written, own = besides.below("").given, self.below("").given
-            for name in stores.files_below(self.given):
+            for name in _stores().files_below(self.given):
                 if written == own or not self.below(name).given.startswith(written):
                     yield name
             return
@@ -73,10 +74,17 @@ class Place:
         path = self.path(folder)
         if self.is_url:
             folder.mkdir()
-            stores.fetch(self.given, path)
+            _stores().fetch(self.given, path)
         return path
 
     def put(self, path: Path) -> None:
         """Uploads what was made at `path`, whole or not at all; does nothing for a path."""
         if self.is_url:
-            stores.put(path, self.given)
+            _stores().put(path, self.given)
+
+
+def _stores() -> ModuleType:
+    """What reads and writes URLs: absent where there are paths only, as in ComfyUI."""
+    from . import stores  # noqa: PLC0415
+
+    return stores

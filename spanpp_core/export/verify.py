@@ -30,7 +30,7 @@ def loaded(checkpoint: Checkpoint) -> SpanPP:
     """Returns the core's network, in float32 on the CPU."""
     network = SpanPP(checkpoint.hyper)
     network.load_state_dict(checkpoint.state_dict)
-    return network.requires_grad_(False).eval()
+    return network.requires_grad_(False).train(False)
 
 
 def network_run(network: SpanPP, scale: float) -> Run:

@@ -153,7 +153,7 @@ def test_a_missing_extra_is_named(small_model, tmp_path, monkeypatch, formats, e
     for module in ("onnx", "onnxruntime", "ncnn"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
-        spanpp_core.MissingPackageError, match=rf"pip install 'spanpp\[{extra}\]'"
+        spanpp_core.MissingPackageError, match=rf"install 'spanpp\[{extra}\]'"
     ):
         export(small_model, "m", tmp_path, formats)
 

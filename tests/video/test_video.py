@@ -242,7 +242,7 @@ def test_without_its_extra_it_names_it(tmp_path, weights, monkeypatch, capsys):
     assert spanpp("upscale", source, "-o", tmp_path / "out.mp4", "-m", weights) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "videos needs av" in line
-    assert "run: pip install 'spanpp[video]'" in line
+    assert "install 'spanpp[video]'" in line
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from stand_in_host import PACK, stand_in_host
 
-FORBIDDEN = re.compile(r"subprocess|os\.system|(?<![.\w])(?:eval|exec)\(|[\"']pip[\"']")
+FORBIDDEN = re.compile(
+    r"subprocess|os\.environ|os\.system|os\.popen|getenv|ctypes|import_module|__import__"
+    r"|tempfile|pip install|[\"']pip[\"']|socket|\.connect\(|\.bind\(|urllib|requests"
+    r"|\beval\(|\bexec\(|\bcompile\(|new Function|pickle\.load|marshal|base64|http\.client",
+    re.IGNORECASE,
+)
 """
-What the registry's standards rule out in the code of a pack: running other code, and
-installing packages. A message may name the command that a person can type.
+What the registry's scanner takes for code that runs other code, installs packages or
+talks to a network, wherever it stands: a version with one hit is not served.
 """
+
+TEXT = (".py", ".js", ".json", ".md", ".toml", ".txt", ".css", ".svg", ".html", "")
+
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)\"")
 
 MOST_BYTES = 5 * 2**20
 
@@ -60,16 +71,59 @@ def test_it_loads_and_upscales_alone(pack: Path, tmp_path: Path) -> None:
         assert result.values[0].shape == (1, 16, 16, 3)
 
 
-def test_it_keeps_to_the_standards_of_the_registry(pack: Path) -> None:
-    for path in pack.rglob("*.py"):
-        code = path.read_text("utf-8")
-        found = FORBIDDEN.findall(code)
-        assert not found, f"{path.relative_to(pack)} has {found}"
+def texts(pack: Path) -> list[Path]:
+    return [path for path in pack.rglob("*") if path.is_file() and path.suffix in TEXT]
+
+
+def test_no_file_holds_what_the_registry_scans_for(pack: Path) -> None:
+    found = {
+        f"{path.relative_to(pack)}:{number}: {line.strip()}"
+        for path in texts(pack)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if FORBIDDEN.search(line)
+    }
+    assert not found, "write it without, or leave the file out by .comfyignore"
+
+
+def test_links_in_its_pages_lead_somewhere(pack: Path) -> None:
+    for page in pack.rglob("*.md"):
+        for link in map("".join, LINK.findall(page.read_text("utf-8"))):
+            if "://" not in link:
+                assert (page.parent / link).exists(), (
+                    f"{page.relative_to(pack)}: {link}"
+                )
+
+
+def test_every_module_of_it_can_be_imported(pack: Path) -> None:
+    code = """
+import importlib, pkgutil, sys
+import spanpp_core
+for info in pkgutil.walk_packages(spanpp_core.__path__, "spanpp_core."):
+    if info.name.endswith(("triton_kernels", ".vips", ".pillow")):
+        continue  # libraries that are not in every ComfyUI
+    importlib.import_module(info.name)
+print(len([name for name in sys.modules if name.startswith("spanpp_core")]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pack,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(pack)},
+    )
+    assert not done.returncode, done.stderr
+    assert int(done.stdout) > 50
 
 
 def test_it_is_small_and_holds_what_people_see(pack: Path) -> None:
     assert sum(path.stat().st_size for path in pack.rglob("*.*")) < MOST_BYTES
-    for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt"):
+    for name in (
+        "LICENSE",
+        "nodes/comfyui/README.md",
+        "pyproject.toml",
+        "requirements.txt",
+    ):
         assert (pack / name).is_file()
     for name in ("workflows", "subgraphs", "locales", "web/docs"):
         assert any((pack / name).iterdir())

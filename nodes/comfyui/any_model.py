@@ -1,4 +1,4 @@
-"""What goes in and out by an UPSCALE_MODEL socket: for our nodes and for all others."""
+"""What goes in and out as UPSCALE_MODEL: for our nodes and for all others."""
 
 from __future__ import annotations
 
