@@ -10,8 +10,8 @@ from typing_extensions import override
 from ...spanpp_core import MissingPackageError, file_weights, parse_factor
 from ...spanpp_core.export import FORMATS, ExportOptions, WeightPrecision, export
 from ...spanpp_core.optional import missing
-from .compatibility import node_schema, one_of
 from .any_model import as_spanpp
+from .compatibility import node_schema, one_of
 from .output_folder import inside_output
 
 OFFERED = sorted(FORMATS, key=lambda name: (bool(FORMATS[name].packages), name))

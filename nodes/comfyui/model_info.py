@@ -7,8 +7,8 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import SpanPPDescriptor
-from .compatibility import node_schema
 from .any_model import as_spanpp, elsewhere
+from .compatibility import node_schema
 
 
 class SpanPPModelInfo(io.ComfyNode):

@@ -10,8 +10,8 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import file_weights, write_slim
-from .compatibility import node_schema, one_of
 from .any_model import as_spanpp
+from .compatibility import node_schema, one_of
 from .output_folder import inside_output
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

@@ -8,8 +8,8 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import ScaleError, parse_factor
-from .compatibility import factor_input, node_schema
 from .any_model import as_spanpp, elsewhere, for_any_node
+from .compatibility import factor_input, node_schema
 from .progress import show_text
 
 OLDER_CUSTOM = "custom"

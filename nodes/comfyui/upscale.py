@@ -20,10 +20,10 @@ from ...spanpp_core import (
     prepare,
     values_outside,
 )
+from .any_model import as_spanpp
 from .compatibility import node_schema, one_of
 from .device import bring_to_device, load_device, result_buffer
 from .inputs import ANY, AUTO, chosen_dtype, run_inputs, size_inputs, wanted_size
-from .any_model import as_spanpp
 from .preview import LivePreview
 from .progress import TileProgress
 

@@ -18,10 +18,10 @@ from typing_extensions import override
 from ...spanpp_core import TO_MULTIPLE, Size, ToMultiple, prepare
 from ...spanpp_core.batch.pairs import Pair, is_video, pairs
 from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, failure
+from .any_model import as_spanpp
 from .compatibility import ADVANCED, node_schema, one_of
 from .device import bring_to_device, load_device
 from .inputs import ANY, AUTO, PRECISIONS, chosen_dtype, size_inputs, wanted_size
-from .any_model import as_spanpp
 from .output_folder import inside_output
 from .progress import show_text
 

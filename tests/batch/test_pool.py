@@ -45,11 +45,11 @@ def test_a_file_that_is_begun_again_is_counted():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["in.png", "-o", "out", "--ray"], "run: pip install 'spanpp[ray]'"),
-        (["in.png", "--ray", "-o", "out"], "run: pip install 'spanpp[ray]'"),
+        (["in.png", "-o", "out", "--ray"], "install 'spanpp[ray]'"),
+        (["in.png", "--ray", "-o", "out"], "install 'spanpp[ray]'"),
         (["in.png", "-o", "out", "--ray", "--workers", "0"], "--workers"),
         (["in.png", "-o", "out", "--ray", "-m", "none.pth"], "no such file"),
-        (["s3://a/in", "-o", "out", "--ray"], "run: pip install 'spanpp[ray]'"),
+        (["s3://a/in", "-o", "out", "--ray"], "install 'spanpp[ray]'"),
         (["s3://a/in", "-o", "out"], "need --ray"),
         (["in.png", "-o", "s3://a/out"], "need --ray"),
         (["in.png", "-o", "out", "--workers", "2"], "need --ray"),
