@@ -67,6 +67,6 @@ function defaultOf(name, input) {
 // The scale of a saved Set Scale node: a number, where "x2" was or "custom" and a number.
 export function savedScale([scale, factor]) {
   if (scale === "custom") return factor ?? 2.5;
-  const preset = scale.match(/^x([\d.]+)$/);
+  const preset = String(scale).match(/^x([\d.]+)$/);
   return preset ? Number(preset[1]) : scale;
 }

@@ -15,6 +15,7 @@ from typing_extensions import override
 from ...spanpp_core import FRACTIONAL, TO_MULTIPLE, Fractional, ToMultiple, prepare
 from ...spanpp_core.errors import MissingPackageError
 from ...spanpp_core.video import CODECS, codecs_here, fingerprint, probe, upscale_video
+from .any_model import as_spanpp
 from .compatibility import node_schema, one_of
 from .device import bring_to_device, load_device
 from .inputs import (
@@ -26,7 +27,6 @@ from .inputs import (
     size_inputs,
     wanted_size,
 )
-from .any_model import as_spanpp
 from .progress import FrameProgress, show_text
 from .video_file import file_of
 
