@@ -37,19 +37,26 @@ def load_device(model: SpanPPDescriptor) -> torch.device:
     return model.patcher.load_device
 
 
-def bring_to_device(model: SpanPPDescriptor, working_memory: int) -> None:
+def bring_to_device(model: SpanPPDescriptor, working_memory: int) -> int | None:
     """Loads a model where ComfyUI wants it, with room to work in; it may stay there.
 
     Args:
         model: Its weights are moved; views of it share them.
         working_memory: What the run takes beside the weights, in bytes.
+
+    Returns:
+        The bytes that ComfyUI counts as free on a GPU: newer hosts evict other models
+        when memory is needed, and the driver does not know. None where the core knows.
     """
     attach_patcher(model)
     comfy.model_management.load_models_gpu(
         [model.patcher], memory_required=working_memory, force_full_load=True
     )
     # an older host's own upscale node moves weights behind the management's back
-    model.to(model.patcher.load_device)
+    device = model.patcher.load_device
+    model.to(device)
+    counted = getattr(model.patcher, "get_free_memory", None)
+    return counted(device) if counted and device.type != "cpu" else None
 
 
 def result_buffer(shape: tuple[int, int, int, int]) -> Tensor:

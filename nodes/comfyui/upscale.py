@@ -117,7 +117,7 @@ class SpanPPUpscale(io.ComfyNode):
         )
         out_height, out_width = run.output_size
         result = result_buffer((frames, out_height, out_width, channels))
-        bring_to_device(spanpp, run.working_memory)
+        run = run.with_free_memory(bring_to_device(spanpp, run.working_memory))
         progress = TileProgress(LivePreview(image, result))
         run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
         info = _description(run, wanted, frames, progress.tiles, values_outside(image))

@@ -20,6 +20,7 @@ OUT_OF_MEMORY = (
     "out_of_device_memory",  # Level Zero, on Intel GPUs
     "out_of_host_memory",
     "out_of_resources",
+    "could not create a primitive",  # oneDNN, in OpenVINO: also for want of memory
 )
 """How devices and their libraries say that memory is full, in lower case."""
 

@@ -57,6 +57,12 @@ class Pool:
         Raises:
             BatchError: The cluster does not have them.
         """
+        if self.device is not None and ":" in self.device:
+            kind = self.device.partition(":")[0]
+            raise BatchError(
+                f"the device {self.device} is one of a machine's; with --ray name the"
+                f" kind, {kind}: Ray gives each worker a GPU of its own"
+            )
         gpus = self.gpus_per_worker
         if gpus is None:
             gpus = 0.0 if self.device == "cpu" or not resources.get("GPU") else 1.0
@@ -72,7 +78,7 @@ class Pool:
             count = int(resources["GPU"] / gpus)
         else:
             count = max(1, int(cores / CORES_PER_WORKER))
-        own = min(1 if gpus else CORES_PER_WORKER, cores / count)
+        own = min(CORES_PER_WORKER, cores / count)
         return count, int(own) if own >= 1 else own, gpus
 
 

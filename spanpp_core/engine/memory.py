@@ -37,6 +37,9 @@ CPU_TILE_PIXELS = 512**2
 GPU_TILE_PIXELS = 2048**2
 """Larger batches keep no GPU busier, and leave less to copy meanwhile."""
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says how much memory a container may use."""
+
 RESULTS_ON_GPU = 2
 """Results in float32 on a GPU: of the batch at work, and of the one that is copied out."""
 
@@ -136,10 +139,9 @@ def pixels_that_fit(
 
 def _free_in_container() -> int:
     """What the control group leaves, on Linux; containers see the host's memory."""
-    root = Path("/sys/fs/cgroup")
     try:
-        limit = (root / "memory.max").read_text().strip()
-        used = int((root / "memory.current").read_text())
+        limit = (CONTROL_GROUP / "memory.max").read_text().strip()
+        used = int((CONTROL_GROUP / "memory.current").read_text())
         return sys.maxsize if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return sys.maxsize

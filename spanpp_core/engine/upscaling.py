@@ -96,6 +96,20 @@ class Upscaling:
             edge = auto_tile(self._network, self.memory)
         return min(edge, max(self.input_size))
 
+    def with_free_memory(self, free: int | None) -> Upscaling:
+        """Returns this run with the tile that fits into so many free bytes.
+
+        For hosts that free memory when it is needed, and count it as free already.
+
+        Args:
+            free: Bytes on the device. With None, and where a tile was asked for, the run
+                stays as it is.
+        """
+        if free is None or self.wanted_tile is not None:
+            return self
+        edge = auto_tile(self._network, self.memory, free=free)
+        return replace(self, wanted_tile=edge)
+
     def run(
         self,
         image: Tensor,

@@ -193,7 +193,8 @@ class _Frames:
             batch = max(1, BATCH_PIXELS // (self.clip.height * self.clip.width))
         while several := list(islice(frames, batch)):
             images = [frame.image.received() for frame in several]
-            results = self.run.run(images[0] if batch == 1 else torch.cat(images))
+            several_images = images[0] if len(images) == 1 else torch.cat(images)
+            results = self.run.run_in_range(several_images)
             for frame, rgb in zip(several, results):
                 put(replace(frame, image=Handover.of(rgb[None])))
             yield len(several)

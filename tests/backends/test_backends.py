@@ -260,6 +260,52 @@ def test_running_out_of_memory_is_no_failure_of_a_backend(
     assert not caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("message", "is_memory"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("HIP out of memory", True),
+        ("MPS backend out of memory (MPS allocated: 8 GB)", True),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("GET was unable to find an engine to execute this computation", True),
+        ("FIND was unable to find an engine to execute this computation", True),
+        ("Unable to find a valid cuDNN algorithm to run convolution", True),
+        ("level_zero backend failed with error: 39 (UR_OUT_OF_DEVICE_MEMORY)", True),
+        ("DefaultCPUAllocator: can't allocate memory", True),
+        ("std::bad_alloc", True),
+        ("Exception: could not create a primitive", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("expected scalar type Half but found Float", False),
+    ],
+)
+def test_every_way_to_say_that_memory_is_full_is_known(message, is_memory):
+    assert fallback.is_out_of_memory(RuntimeError(message)) == is_memory
+    assert not fallback.is_out_of_memory(ValueError(message))
+
+
+def test_openvino_short_of_memory_runs_smaller_tiles(model, images, monkeypatch):
+    """It says so at a large tile only; nothing falls back to PyTorch."""
+    sizes: list[int] = []
+
+    class Short(Failing):
+        def region(self, network):
+            def run(x, scale, window):
+                sizes.append(x[:, 0].numel())
+                if sizes[-1] > 60 * 60:
+                    raise RuntimeError("could not create a primitive")
+                return network.region(x, scale, window)
+
+            return run
+
+    monkeypatch.setitem(selection.RUNNERS, "openvino", Short)
+    expected = upscale(model.with_backend("torch"), images)
+    result = upscale(model.with_backend("openvino"), images)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+    assert min(sizes) < 60 * 60 < max(sizes)
+    assert not model.backends.failures
+
+
 def test_triton_on_a_processor_is_one_line_and_pytorch(model, images, caplog):
     pytest.importorskip("triton", reason="comes with PyTorch for CUDA, on Linux")
     expected = upscale(model.with_backend("torch"), images)

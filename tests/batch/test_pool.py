@@ -19,9 +19,11 @@ from spanpp_core.batch.cluster import Ledger, Pool
         (Pool(workers=2), {"CPU": 2.0}, (2, 1, 0)),
         (Pool(workers=4), {"CPU": 2.0}, (4, 0.5, 0)),
         (Pool(workers=1), {"CPU": 64.0}, (1, 4, 0)),
-        (Pool(), {"CPU": 16.0, "GPU": 2.0}, (2, 1, 1)),
-        (Pool(gpus_per_worker=0.5), {"CPU": 16.0, "GPU": 2.0}, (4, 1, 0.5)),
-        (Pool(workers=1), {"CPU": 16.0, "GPU": 2.0}, (1, 1, 1)),
+        # files are read and written by the processor: a GPU waits for one core alone
+        (Pool(), {"CPU": 16.0, "GPU": 2.0}, (2, 4, 1)),
+        (Pool(), {"CPU": 4.0, "GPU": 4.0}, (4, 1, 1)),
+        (Pool(gpus_per_worker=0.5), {"CPU": 16.0, "GPU": 2.0}, (4, 4, 0.5)),
+        (Pool(workers=1), {"CPU": 16.0, "GPU": 2.0}, (1, 4, 1)),
         (Pool(device="cpu"), {"CPU": 16.0, "GPU": 2.0}, (4, 4, 0)),
     ],
 )
@@ -33,6 +35,11 @@ def test_workers_follow_from_the_cluster(pool, resources, expected):
 def test_gpus_that_are_not_there_are_told(pool):
     with pytest.raises(ValueError, match="has 0 GPUs, and a worker was to have 1;"):
         pool.shares({"CPU": 4.0})
+
+
+def test_a_worker_chooses_among_its_own_gpus_only():
+    with pytest.raises(ValueError, match="with --ray name the kind, cuda:"):
+        Pool(device="cuda:1").shares({"CPU": 4.0, "GPU": 2.0})
 
 
 def test_a_file_that_is_begun_again_is_counted():

@@ -203,12 +203,16 @@ def test_cache_follows_the_weights(how: str):
 
 def test_cache_follows_precision(model):
     x = torch.rand(1, 3, 5, 5)
-    expected = model.model(x)
-    model.bfloat16().model(x)
-    assert torch.equal(
-        model.float().model.half().float()(x).isfinite(), x.new_ones(1, 3, 10, 10) > 0
-    )
-    assert model.model(x).shape == expected.shape
+    network, half = model.model, model.with_dtype(torch.float16).model
+
+    def kernel(dtype: torch.dtype) -> torch.Tensor:
+        return network.upsampler.whole(2, dtype, x.device)
+
+    expected, exact = network(x), kernel(torch.float32).clone()
+    torch.testing.assert_close(half(x), expected, rtol=2e-2, atol=2e-2)
+    assert torch.equal(kernel(torch.float16), exact.half())
+    network.half().float()
+    assert torch.equal(kernel(torch.float32), exact), "rounded kernels came back"
 
 
 def test_cache_is_bounded(model, monkeypatch):

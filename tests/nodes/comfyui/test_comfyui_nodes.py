@@ -321,6 +321,26 @@ def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
     assert host.memory_asked[0] < 2**21, "a few kilopixels do not take gigabytes"
 
 
+@pytest.mark.parametrize(
+    ("device", "counted", "expected"),
+    [
+        ("meta", lambda device: 12345, 12345),
+        ("meta", None, None),
+        ("cpu", lambda device: 1, None),
+    ],
+)
+def test_what_comfyui_can_evict_counts_as_free(
+    host: Host, device: str, counted: Any, expected: int | None
+) -> None:
+    """On a GPU and where the host knows; of main memory the core knows more."""
+    model = load(host)
+    model.patcher.load_device = torch.device(device)
+    if counted is not None:
+        model.patcher.get_free_memory = counted
+    module = sys.modules[f"{host.pack.__name__}.nodes.comfyui.device"]
+    assert module.bring_to_device(model, 100) == expected
+
+
 def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
     image = images(1, 106, 106)
     result = upscale(host, load(host), image, tile=16).values[0]
