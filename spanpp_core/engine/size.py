@@ -67,9 +67,12 @@ class OutputSize:
             ScaleError: The size is more than 8 times the input.
         """
         if self.factor > MAX_SCALE:
+            rows, cols = (
+                round(side * MAX_SCALE / self.factor) for side in self.picture
+            )
             raise ScaleError(
                 f"{self.width}x{self.height} is {self.factor:.4g} times the input; the"
-                f" largest possible scale is {MAX_SCALE}"
+                f" largest possible scale is {MAX_SCALE}: {cols}x{rows}"
             )
         if self.factor.is_integer() or (native and self.factor >= 1):
             return self.factor

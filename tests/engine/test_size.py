@@ -55,6 +55,11 @@ def test_named_sizes(wanted: Size, given: tuple[int, int], sides: tuple[int, int
     assert wanted.of(*given, model_scale=2).sides == sides
 
 
+def test_a_size_out_of_reach_names_the_largest(model):
+    with pytest.raises(ScaleError, match="the largest possible scale is 8: 56x80"):
+        prepare(model, (10, 7), Size(width=57))
+
+
 @pytest.mark.parametrize(
     "size", [Size(width=20, height=20), Size(factor=3, multiple_of=8)]
 )

@@ -39,6 +39,39 @@ def prompt_of(
     return prompt
 
 
+def prompt_of_block(
+    block: dict[str, Any], object_info: dict[str, Any], values: dict[str, Any]
+) -> tuple[dict[str, dict[str, Any]], list[Any]]:
+    """Returns the prompt of a subgraph with values for its promoted widgets.
+
+    Args:
+        block: A file of ``subgraphs``, with one instance.
+        object_info: What the host answers.
+        values: For each promoted widget; and for each input the link to its source.
+
+    Returns:
+        The nodes inside, their ids with a prefix, and the link to the first output.
+    """
+    (instance,) = block["nodes"]
+    (graph,) = block["definitions"]["subgraphs"]
+    nodes = [{**each, "inputs": []} for each in graph["nodes"]]
+    prompt = prompt_of({"nodes": nodes, "links": []}, object_info)
+    for inner, widget in instance["properties"]["proxyWidgets"]:
+        prompt[inner]["inputs"][widget] = values[widget]
+    by_id = {node["id"]: node for node in graph["nodes"]}
+    result: list[Any] = []
+    for link in graph["links"]:
+        source: Any = [f"block:{link['origin_id']}", link["origin_slot"]]
+        if link["origin_id"] == graph["inputNode"]["id"]:
+            source = values[graph["inputs"][link["origin_slot"]]["name"]]
+        if link["target_id"] == graph["outputNode"]["id"]:
+            result = source
+        else:
+            slot = by_id[link["target_id"]]["inputs"][link["target_slot"]]["name"]
+            prompt[str(link["target_id"])]["inputs"][slot] = source
+    return {f"block:{name}": node for name, node in prompt.items()}, result
+
+
 def _widget_values(
     kind: str, info: dict[str, Any], values: list[Any]
 ) -> dict[str, Any]:

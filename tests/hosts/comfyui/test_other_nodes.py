@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 import spanpp_core
 
+from .graphs import prompt_of_block
 from .prompts import (
     by_core,
     frames,
@@ -23,7 +25,7 @@ from .prompts import (
     shown,
     upscale,
 )
-from .server import ComfyServer
+from .server import PACK, ComfyServer
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,17 @@ def test_core_node_leaves_no_gap_at_any_scale(
     theirs, ours = (saved_pixels(comfy, entry, i) for i in ("7", "9"))
     # 32 pixels of overlap are less than what the network sees: nearly equal
     assert np.abs(theirs - ours).max() <= 3
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.75, 8 / 3])
+def test_the_block_takes_any_scale(comfy: ComfyServer, scale: float) -> None:
+    block = json.loads((PACK / "subgraphs" / "SpanPP Upscale.json").read_text("utf-8"))
+    values = {"model_name": "bundled", "scale": scale, "image": ["2", 0]}
+    inner, result = prompt_of_block(block, comfy.get("/object_info"), values)
+    prompt = {"2": frames(1, 30, 24), **inner, "3": node("TestIsFinite", images=result)}
+    prompt["4"] = shown("3")
+    sides = f"{round(24 * scale)}x{round(30 * scale)}"
+    assert comfy.run(prompt)["outputs"]["4"]["text"] == [f"{sides} True"]
 
 
 def test_our_node_runs_the_very_scale(comfy: ComfyServer) -> None:

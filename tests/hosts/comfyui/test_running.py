@@ -135,20 +135,52 @@ def test_a_file_that_is_not_spanpp_says_so(comfy: ComfyServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "sentence"),
+    "inputs",
     [
-        ({"size": "fit inside", "size.width": 9000, "size.height": 9000}, "8"),
-        ({"size": "longer side", "size.longer_side": 4000}, "8"),
+        {"size": "fit inside", "size.width": 9000, "size.height": 9000},
+        {"size": "longer side", "size.longer_side": 4000},
     ],
 )
 def test_a_size_out_of_reach_says_so(
-    comfy: ComfyServer, inputs: dict[str, Any], sentence: str
+    comfy: ComfyServer, inputs: dict[str, Any]
 ) -> None:
     prompt = {"1": load(), "2": frames(1, 20, 30), "3": upscale("1", "2", **inputs)}
     prompt["4"] = node("PreviewAny", source=["3", 1])
+    assert "the largest possible scale is 8: 240x160" in comfy.failure(prompt)
+
+
+def test_an_unknown_way_to_say_a_size_names_those_there_are(comfy: ComfyServer) -> None:
+    prompt = {"1": load(), "2": frames(1, 8, 8), "3": upscale("1", "2", "nonsense")}
+    prompt["4"] = node("PreviewAny", source=["3", 1])
+    answer = comfy.post("/prompt", {"prompt": prompt})
+    if answer.get("node_errors"):  # older hosts know the list
+        assert "fit inside" in str(answer["node_errors"])
+    else:
+        entry = comfy.wait(answer["prompt_id"])
+        (error,) = messages_of(entry, "execution_error")
+        assert "choose one of model scale, factor, fit" in error["exception_message"]
+
+
+def test_a_result_too_large_for_the_memory_is_one_line(comfy: ComfyServer) -> None:
+    prompt = {
+        "1": load(),
+        "2": node("TestHugeBatch"),
+        "3": upscale("1", "2", "factor", **{"size.factor": 8.0}),
+    }
+    prompt["4"] = node("PreviewAny", source=["3", 1])
     message = comfy.failure(prompt)
-    assert "times the input" in message
-    assert sentence in message
+    assert "the result takes 3.1 TB" in message
+    assert "Upscale Folder" in message
+    assert "\n" not in message
+
+
+def test_errors_are_named_without_the_path_of_the_pack(comfy: ComfyServer) -> None:
+    prompt = {"1": load(), "2": frames(1, 20, 30), "3": upscale("1", "2", "width")}
+    prompt["3"]["inputs"]["size.width"] = 9000
+    prompt["4"] = node("PreviewAny", source=["3", 1])
+    entry = comfy.wait(comfy.queue(prompt))
+    (error,) = messages_of(entry, "execution_error")
+    assert error["exception_type"] == "spanpp_core.ScaleError"
 
 
 @pytest.mark.parametrize("wrapper", [None, "params_ema", "state_dict"])

@@ -91,6 +91,21 @@ class TestCast:
         return (model,)
 
 
+class TestHugeBatch:
+    """A thousand large frames that take no memory."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "make"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        return (torch.zeros(1).expand(1000, 2000, 2000, 3),)
+
+
 class TestIsFinite:
     """Says whether images hold numbers only, and of which size they are."""
 
@@ -129,6 +144,7 @@ NODE_CLASS_MAPPINGS = {
         TestCast,
         TestCoreCopies,
         TestFrames,
+        TestHugeBatch,
         TestIsFinite,
         TestOtherModel,
         TestScarceMemory,
