@@ -14,15 +14,10 @@ def replacing(path: Path) -> Generator[Path, None, None]:
 
     If the block raises, what was written is removed and ``path`` stays as it was. The
     temporary name has the suffix of ``path``, because some writers choose the format by
-    it, and is unique: several machines may write into one folder.
+    it, and is unique: several machines may write into one folder::
 
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "notes.txt")
-        >>> with replacing(path) as aside:
-        ...     _ = aside.write_text("whole")
-        >>> path.read_text(), aside.exists()
-        ('whole', False)
+        with replacing(Path("notes.txt")) as aside:
+            aside.write_text("whole")
     """
     aside = path.with_name(f".{uuid4().hex}.partial{path.suffix}")
     try:

@@ -74,7 +74,7 @@ class Frozen(nn.Module):
         )
         self.kernel = nn.Parameter(one_kernel(checkpoint, Fraction(scale)))
         self.padding = checkpoint.hyper.kernel_size // 2
-        self.requires_grad_(False).eval()
+        self.requires_grad_(False).train(False)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
