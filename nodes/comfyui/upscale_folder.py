@@ -46,10 +46,14 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                 " any number fits into memory. Stopped runs go on where they stopped."
             ),
             search_aliases=[
-                "batch upscale",
-                "upscale directory",
-                "upscale many images",
-                "bulk upscale",
+                *("batch upscale", "upscale directory", "upscale many images"),
+                *(
+                    "bulk upscale",
+                    "批量放大",
+                    "文件夹放大",
+                    "一括拡大",
+                    "フォルダー拡大",
+                ),
             ],
             is_output_node=True,
             inputs=[

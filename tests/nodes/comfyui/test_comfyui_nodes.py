@@ -132,6 +132,16 @@ def test_locales_and_help_cover_every_socket(
         assert text["tooltip"] in lines, f"{page} does not explain {text['name']!r}"
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_nodes_are_found_in_three_languages(host: Host, name: str) -> None:
+    schema = host.node(name).define_schema()
+    if not is_newer(host) or schema.is_deprecated:
+        return
+    english = [alias for alias in schema.search_aliases if alias.isascii()]
+    assert len(english) >= 2
+    assert len(schema.search_aliases) - len(english) >= 2
+
+
 def test_loading_attaches_a_patcher_that_views_carry(host: Host) -> None:
     model = load(host)
     node = host.node("SpanPPSetScale")
