@@ -16,6 +16,12 @@ from torch import Tensor
 UNSPECIFIED = 2
 """The code point of primaries, transfer and matrix where a file does not say."""
 
+HLG = 18
+"""
+The code point of hybrid log-gamma (ITU-R BT.2100), which has highlights above white: in
+all other transfers, what lies there is noise of the codec.
+"""
+
 BT709 = 1
 SMPTE170M = 6
 
@@ -84,13 +90,16 @@ def matrix_of(tag: int, height: int) -> int | None:
     return None
 
 
-def to_rgb(planes: Sequence[Tensor], encoding: Encoding) -> Tensor:
-    """Converts one frame to (1, 3, H, W) float32 in [0, 1].
+def to_rgb(
+    planes: Sequence[Tensor], encoding: Encoding, *, most: float = 1.0
+) -> Tensor:
+    """Converts one frame to (1, 3, H, W) float32 in [0, ``most``].
 
     Args:
         planes: Y', Cb and Cr, or Y' alone; each (H, W) of integers, see `to_planes`;
             chroma of the same size, or half of it in one or both directions.
         encoding: What the numbers mean.
+        most: Up to where values above white are kept.
     """
     height, width = planes[0].shape
     rgb = torch.empty(3, height, width, device=planes[0].device)
@@ -101,7 +110,7 @@ def to_rgb(planes: Sequence[Tensor], encoding: Encoding) -> Tensor:
         red, green, blue = rgb[:, rows].unbind()
         if len(planes) == 1:
             for channel in (red, green, blue):
-                torch.clamp(luma, 0, 1, out=channel)
+                torch.clamp(luma, 0, most, out=channel)
             continue
         cb, cr = (
             _upsampled(plane, rows, (height, width))
@@ -114,7 +123,7 @@ def to_rgb(planes: Sequence[Tensor], encoding: Encoding) -> Tensor:
         luma.sub_(red, alpha=red_share).sub_(blue, alpha=blue_share)
         torch.div(luma, green_share, out=green)
         for channel in (red, green, blue):
-            channel.clamp_(0, 1)
+            channel.clamp_(0, most)
     return rgb[None]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VideoError
-from .colour import BT709, Encoding, matrix_of, to_rgb, values
+from .colour import BT709, HLG, Encoding, matrix_of, to_rgb, values
 from .pyav import pyav, reason
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class Clip:
     def is_cut(self) -> bool:
         """Whether it is a part of the file."""
         return self.start > 0 or self.end is not None
+
+    @property
+    def most(self) -> float:
+        """The largest value of a frame: white is 1."""
+        return 1.1 if self.transfer == HLG else 1.0
 
     def shift(self, time_base: Fraction) -> int:
         """Returns `start` in ticks of a stream: zero of the clip's own times."""
@@ -234,7 +239,7 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
 
 
 def pixels(clip: Clip, frame: VideoFrame, device: torch.device) -> Tensor:
-    """Returns a frame upright as (1, 3, H, W) float32 in [0, 1], on a device.
+    """Returns a frame upright as (1, 3, H, W) float32 in [0, `Clip.most`], on a device.
 
     It goes there as it is stored, in 1 or 2 bytes per sample.
     """
@@ -246,7 +251,7 @@ def pixels(clip: Clip, frame: VideoFrame, device: torch.device) -> Tensor:
         rgb = torch.stack([values(plane) for plane in (red, green, blue)])[None]
         rgb /= (1 << clip.encoding.bits) - 1
     else:
-        rgb = to_rgb(planes, clip.encoding)
+        rgb = to_rgb(planes, clip.encoding, most=clip.most)
     return rgb.rot90(clip.turns, (2, 3))
 
 

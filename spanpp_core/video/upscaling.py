@@ -191,10 +191,11 @@ class _Frames:
         batch = 1
         if self.run.device.type != "cpu":
             batch = max(1, BATCH_PIXELS // (self.clip.height * self.clip.width))
+        run = self.run.run if self.clip.most > 1 else self.run.run_in_range
         while several := list(islice(frames, batch)):
             images = [frame.image.received() for frame in several]
             several_images = images[0] if len(images) == 1 else torch.cat(images)
-            results = self.run.run_in_range(several_images)
+            results = run(several_images)
             for frame, rgb in zip(several, results):
                 put(replace(frame, image=Handover.of(rgb[None])))
             yield len(several)
