@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import numpy as np
 import torch
+from api import Progress
 from nodes.impl.upscale.auto_split_tiles import ESTIMATE, TileSize
 from packages.chaiNNer_pytorch.settings import PyTorchSettings
+
+from spanpp_core import SpanPPDescriptor
 
 
 def dtype_for(settings: PyTorchSettings) -> torch.dtype:
@@ -25,3 +31,18 @@ def tile_edge(tile_size: TileSize, image: np.ndarray) -> int | None:
     if tile_size == ESTIMATE:
         return None
     return tile_size if tile_size > 0 else max(image.shape[:2])
+
+
+@contextmanager
+def stoppable(model: SpanPPDescriptor, progress: Progress) -> Iterator[None]:
+    """Looks before every convolution whether the user pressed Stop or Pause.
+
+    chaiNNer waits three seconds and then restarts its worker; on a busy CPU one batch of
+    tiles takes longer.
+    """
+    with ExitStack() as hooks:
+        for module in model.model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                hook = module.register_forward_pre_hook(lambda *_: progress.suspend())
+                hooks.callback(hook.remove)
+        yield

@@ -24,7 +24,7 @@ from ._types import SpanPPModelInput, SpanPPModelOutput
         SpanPPModelInput().with_id(0),
         SliderInput(
             "Scale",
-            precision=2,
+            precision=4,
             step=0.01,
             slider_step=0.05,
             min=1,

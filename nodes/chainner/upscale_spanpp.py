@@ -22,11 +22,12 @@ import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor
 
 from ._any_channels import upscale_any_channels
-from ._device import dtype_for, memory_limit, tile_edge
+from ._device import dtype_for, memory_limit, stoppable, tile_edge
 from ._types import SpanPPModelInput
 
 
 class SpanPPFractionalScale(Enum):
+    AUTO = "auto"
     DOWNSCALE = "downscale"
     NATIVE = "native"
 
@@ -64,19 +65,20 @@ class SpanPPFractionalScale(Enum):
             EnumInput(
                 SpanPPFractionalScale,
                 "Fractional Scale",
-                default=SpanPPFractionalScale.DOWNSCALE,
+                default=SpanPPFractionalScale.AUTO,
                 option_labels={
-                    SpanPPFractionalScale.DOWNSCALE: "Downscale the next whole one",
+                    SpanPPFractionalScale.AUTO: "Auto",
                     SpanPPFractionalScale.NATIVE: "Native",
+                    SpanPPFractionalScale.DOWNSCALE: "Downscale",
                 },
             )
             .with_id(5)
             .with_docs(
                 "How a fractional scale is reached.",
-                "*Downscale the next whole one* upscales by the next whole scale and"
-                " downscales the result once. It measures better for models trained on"
-                " whole scales only.",
-                "*Native* upscales by the scale itself. It is faster.",
+                "*Auto* is *Native* for models that were trained on fractional scales,"
+                " and *Downscale* for all others.",
+                "*Native* upscales by the scale itself, in one pass. *Downscale* upscales"
+                " by the next whole scale and downscales the result once.",
             )
         ),
         if_group(Condition.type(0, "Image { channels: 4 }"))(
@@ -142,7 +144,8 @@ def upscale_spanpp_node(
             tile=tile_edge(chosen, part),
             memory=memory_limit(settings),
         )
-        result = run.run(np2tensor(part, change_range=False), on_progress=report)
+        with stoppable(model, progress):
+            result = run.run(np2tensor(part, change_range=False), on_progress=report)
         return tensor2np(result, change_range=False, imtype=np.float32)
 
     return upscale_any_channels(

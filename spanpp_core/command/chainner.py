@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,9 @@ REQUIRED = {
 }
 """What the core imports and since when; chaiNNer's dependency manager brings it all."""
 
+DAMAGED = ", but files of it are missing: install it again"
+"""What is added to a version whose files are not all there."""
+
 PROBE = f"""
 import json, sys
 from importlib.metadata import distributions
@@ -41,6 +45,8 @@ for d in distributions():
     name = (d.metadata["Name"] or "").lower().replace("_", "-")
     if name in names:
         found[name] = d.version
+    if name == {DISTRIBUTION!r} and not all(f.locate().is_file() for f in d.files or ()):
+        found[name] += {DAMAGED!r}
 print(json.dumps({{"python": list(sys.version_info[:3]), "versions": found}}))
 """
 
@@ -160,8 +166,12 @@ def _pythons_of(folder: Path) -> Iterator[Path]:
     """Yields the Pythons a chaiNNer with this data folder may use, likeliest first."""
     try:
         settings = json.loads((folder / "settings.json").read_text("utf-8"))
-        if settings["useSystemPython"] and settings["systemPythonLocation"]:
-            yield Path(settings["systemPythonLocation"])
+        if settings["useSystemPython"]:
+            # as chaiNNer: the one that is named, or else what PATH has
+            for name in (settings.get("systemPythonLocation"), "python3", "python"):
+                found = shutil.which(name) if name else None
+                if found:
+                    yield Path(found)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no settings yet, or none that choose a Python: the built-in one it is
     builtin = folder / "python" / "python"
@@ -204,9 +214,18 @@ def check(installation: PythonInstallation) -> None:
                 " PyTorch in chaiNNer's dependency manager, then run this again"
             )
     if "spanpp" in installation.versions:
+        own = (
+            ""
+            if not _is_this(installation.python)
+            else (
+                "install this command into a Python of its own (python -m venv, or pipx) and"
+                " run it from there, and "
+            )
+        )
         raise ChainnerError(
-            f"the command-line package spanpp is installed in {installation.python}: remove it"
-            f' there first ("{installation.python}" -m pip uninstall spanpp)'
+            f"the command-line package spanpp is in chaiNNer's Python, where it would take"
+            f" the place of the nodes' own files: {own}remove it"
+            f' there ("{installation.python}" -m pip uninstall spanpp)'
         )
 
 
@@ -234,6 +253,11 @@ def uninstall(installation: PythonInstallation) -> None:
     _pip(installation, "uninstall", "--yes", DISTRIBUTION)
 
 
+def _is_this(python: Path) -> bool:
+    """Whether a Python is the one that runs this command."""
+    return python.exists() and python.samefile(sys.executable)
+
+
 def _numbers(release: str) -> tuple[int, ...]:
     """The numbers a version starts with: (2, 7, 0) for "2.7.0+cu128"."""
     found = re.match(r"\d+(\.\d+)*", release)
@@ -244,8 +268,10 @@ def _pip(installation: PythonInstallation, *arguments: str) -> None:
     options = ("--isolated", "--disable-pip-version-check", "--no-input")
     done = _run(installation.python, "-I", "-m", "pip", *options, *arguments)
     if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise ChainnerError(f"pip failed in {installation.python}: {' '.join(last)}")
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        errors = [line for line in said if line.lower().startswith("error")]
+        reason = " ".join(errors or said[-1:])
+        raise ChainnerError(f"pip failed in {installation.python}: {reason}")
 
 
 def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

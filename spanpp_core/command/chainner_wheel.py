@@ -11,7 +11,11 @@ from pathlib import Path
 
 DISTRIBUTION = "spanpp-chainner"
 NODES_PACKAGE = "spanpp_chainner"
-STARTUP_LINE = f"import {NODES_PACKAGE}._hook as hook; hook.install()\n"
+STARTUP_LINE = (
+    f"import importlib.util as u; u.find_spec({NODES_PACKAGE!r}) and"
+    f" __import__('{NODES_PACKAGE}._hook')._hook.install()\n"
+)
+"""Run whenever chaiNNer's Python starts; silent if someone deleted the folder."""
 
 
 def build_wheel(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ SOURCE = os.environ.get("CHAINNER_SRC")
 PYTHON = os.environ.get("CHAINNER_PYTHON")
 MISSING = (
     "set CHAINNER_SRC to the root of a chaiNNer source tree and CHAINNER_PYTHON to a"
-    " Python with chaiNNer's dependencies"
+    " Python with chaiNNer's dependencies, setuptools below 81, and onnxscript if its"
+    " PyTorch is 2.9 or newer"
 )
 COMMAND = "from spanpp_core.command import main; main()"
 PATIENCE = 300  # seconds: two busy cores start chaiNNer slowly
@@ -73,6 +75,7 @@ class Backend:
 
     url: str
     log_file: Path
+    process: subprocess.Popen[bytes]
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """What the backend told the editor since `run` was last called."""
 
@@ -126,20 +129,24 @@ class Backend:
         """Collects events in the background for as long as the backend lives."""
 
         def collect() -> None:
-            try:
-                with urllib.request.urlopen(self.url + "/sse") as stream:
-                    name = ""
-                    for raw in stream:
-                        line = raw.decode().rstrip("\n")
-                        if line.startswith("event: "):
-                            name = line[len("event: ") :]
-                        elif line.startswith("data: "):
-                            data = json.loads(line[len("data: ") :])
-                            self.events.append((name, data))
-            except OSError:
-                return  # the backend was shut down
+            # again after the worker was restarted, until the backend is shut down
+            while self.process.poll() is None:
+                with suppress(OSError, http.client.HTTPException):
+                    self._collect()
+                time.sleep(0.2)
 
         threading.Thread(target=collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        with urllib.request.urlopen(self.url + "/sse") as stream:
+            name = ""
+            for raw in stream:
+                line = raw.decode().rstrip("\n")
+                if line.startswith("event: "):
+                    name = line[len("event: ") :]
+                elif line.startswith("data: "):
+                    data = json.loads(line[len("data: ") :])
+                    self.events.append((name, data))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -235,6 +242,8 @@ def running_backend(python: Path, folder: Path) -> Iterator[Backend]:
         "NAME_CHECK_LEVEL": "error",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        # chaiNNer keeps its logs there, whatever its storage folder is
+        **dict.fromkeys(("HOME", "APPDATA", "USERPROFILE"), str(folder)),
     }
     with log_file.open("w") as log:
         process = subprocess.Popen(
@@ -245,9 +254,9 @@ def running_backend(python: Path, folder: Path) -> Iterator[Backend]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        backend = Backend(f"http://127.0.0.1:{port}", log_file)
+        backend = Backend(f"http://127.0.0.1:{port}", log_file, process)
         try:
-            _wait_until_ready(backend, process)
+            _wait_until_ready(backend)
             backend.listen()
             yield backend
         finally:
@@ -255,9 +264,9 @@ def running_backend(python: Path, folder: Path) -> Iterator[Backend]:
             process.wait()
 
 
-def _wait_until_ready(backend: Backend, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(backend: Backend) -> None:
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and backend.process.poll() is None:
         try:
             if backend.get("/status")["ready"]:
                 return

@@ -121,8 +121,17 @@ def test_fractional_scale_by_downscaling(
     assert backend.run(graph) == {"type": "success"}
     model = spanpp_core.load(MODEL)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    y = spanpp_core.upscale(model, x, size=Size(factor=2.5))
+    y = spanpp_core.upscale(model, x, size=Size(factor=2.5), fractional="downscale")
     assert_same(written(tmp_path), 255 * y[0].permute(1, 2, 0).numpy())
+
+
+def test_fractional_scales_are_native_by_default_for_models_trained_on_them(
+    backend: Backend, graph: Graph, tmp_path: Path
+):
+    pixels = picture("RGB")
+    upscaling(graph, tmp_path, pixels, 1.3333)
+    assert backend.run(graph) == {"type": "success"}
+    assert_same(written(tmp_path), by_core(pixels, 1.3333))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])

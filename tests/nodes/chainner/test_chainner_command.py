@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
@@ -17,7 +18,7 @@ pytest.importorskip("typer", reason="the command needs: pip install 'spanpp[cli]
 from spanpp_core.command import app as command
 from spanpp_core.command import chainner
 from spanpp_core.command.chainner import ChainnerError, PythonInstallation
-from spanpp_core.command.chainner_wheel import build_wheel
+from spanpp_core.command.chainner_wheel import STARTUP_LINE, build_wheel
 
 GOOD = {"torch": "2.7.0+cu128", "spandrel": "0.4.1", "safetensors": "0.4.0"}
 GOOD["numpy"] = "1.24.4"
@@ -71,10 +72,59 @@ def test_obeys_the_python_chosen_in_chainner(tmp_path: Path, chosen: bool):
     builtin.parent.mkdir(parents=True)
     builtin.touch()
     own = tmp_path / "own"
-    own.touch()
+    own.touch(mode=0o755)
     settings = {"useSystemPython": chosen, "systemPythonLocation": str(own)}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     assert chainner.find_python(tmp_path) == (own if chosen else builtin)
+
+
+def test_obeys_the_system_python_that_is_not_named(tmp_path: Path, monkeypatch):
+    """chaiNNer then runs what PATH has, before its own."""
+    builtin = tmp_path / "python" / "python" / "bin" / "python3.11"
+    builtin.parent.mkdir(parents=True)
+    builtin.touch()
+    system = tmp_path / "bin" / "python3"
+    system.parent.mkdir()
+    system.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(system.parent))
+    settings = {"useSystemPython": True, "systemPythonLocation": None}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    assert chainner.find_python(tmp_path) == system
+
+
+def test_does_not_ask_to_remove_the_command_that_runs():
+    shared = PythonInstallation(Path(sys.executable), (3, 11), {**GOOD, "spanpp": "1"})
+    with pytest.raises(ChainnerError, match=r"into a Python of its own .* from there"):
+        chainner.check(shared)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ERROR: no room\nhint: See PEP 668", "ERROR: no room"),
+        (
+            "error: externally-managed-environment\n\nnote: x\nhint: See PEP 668",
+            "managed",
+        ),
+        ("something odd", "something odd"),
+    ],
+)
+def test_pips_reason_is_told_and_not_its_last_line(monkeypatch, said, told):
+    done = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(chainner, "_run", lambda *_: done)
+    with pytest.raises(ChainnerError, match=told) as error:
+        chainner.uninstall(target())
+    assert "hint" not in str(error.value)
+
+
+def test_the_startup_line_is_silent_without_the_nodes():
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STARTUP_LINE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
 
 
 def test_says_where_it_looked(tmp_path: Path):
