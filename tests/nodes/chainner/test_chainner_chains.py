@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 from uuid import UUID
 
@@ -20,6 +21,20 @@ FILES = {  # inputs that name a file or folder of the user's, by schema id
     "chainner:image:save": {"1"},
     "chainner:image:save_video": {"1"},
 }
+
+WIDTH = 240
+HEIGHTS = {
+    "chainner:image:load": 440,
+    "chainner:image:load_images": 430,
+    "chainner:image:load_video": 365,
+    "chainner:image:save": 420,
+    "chainner:image:save_video": 465,
+    "chainner:image:view": 355,
+    "spanpp:pytorch:load_model": 290,
+    "spanpp:pytorch:set_scale": 235,
+    "spanpp:pytorch:upscale_image": 325,
+}
+"""Measured in chaiNNer's own window, with what a run adds."""
 
 
 @pytest.fixture(params=CHAINS, ids=lambda file: file.stem)
@@ -62,3 +77,14 @@ def test_our_nodes_have_the_ids_they_are_registered_with(chain: dict):
     ours = {schema_id for schema_id in used if schema_id.startswith("spanpp:")}
     assert ours
     assert ours <= registered
+
+
+def test_no_node_covers_another(chain: dict):
+    places = [
+        (node["data"]["schemaId"], node["position"]["x"], node["position"]["y"])
+        for node in chain["content"]["nodes"]
+    ]
+    for (one, x, y), (other, x2, y2) in combinations(places, 2):
+        beside = x + WIDTH <= x2 or x2 + WIDTH <= x
+        above = y + HEIGHTS[one] <= y2 or y2 + HEIGHTS[other] <= y
+        assert beside or above, f"{one} at {x}, {y} and {other} at {x2}, {y2}"
