@@ -237,7 +237,9 @@ def running_backend(python: Path, folder: Path) -> Iterator[Backend]:
         port = free.getsockname()[1]
     folder.mkdir(parents=True)
     log_file = folder / "backend.log"
-    environment = os.environ | {
+    # without PYTHONPATH: what is imported is what was installed
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment = inherited | {
         "TYPE_CHECK_LEVEL": "error",
         "NAME_CHECK_LEVEL": "error",
         "OMP_NUM_THREADS": "1",
