@@ -121,6 +121,45 @@ class TestIsFinite:
         return (f"{images.shape[2]}x{images.shape[1]} {images.isfinite().all()}",)
 
 
+class TestRamp:
+    """A ramp from 0 at the first column to ``top`` at the last: (1, 16, width, 3)."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "make"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"width": ("INT", {"max": 8192}), "top": ("FLOAT", {})}}
+
+    def make(self, width, top):
+        return (torch.linspace(0, top, width)[:, None].expand(1, 16, width, 3),)
+
+
+class TestRampError:
+    """How far a ramp made larger is from the true one: above 1 (a share), below 1."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "look"
+    CATEGORY = "SpanPP tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        whole = ("INT", {"max": 8192})
+        return {
+            "required": {"images": ("IMAGE",), "width": whole, "top": ("FLOAT", {})}
+        }
+
+    def look(self, images, width, top):
+        columns = (torch.arange(images.shape[2]) + 0.5) * width / images.shape[2] - 0.5
+        expected = columns * top / (width - 1)
+        error = (images.float().cpu() - expected[:, None]).abs().amax((0, 1, 3))
+        inner = (columns > 4) & (columns < width - 5)
+        above, below = inner & (expected > 1), inner & (expected <= 1)
+        shares = (error / expected)[above].max(), error[below].max()
+        return (" ".join(f"{float(share):.4f}" for share in shares),)
+
+
 class TestCoreCopies:
     """The names under which SpanPP's core is loaded, a line each."""
 
@@ -147,6 +186,8 @@ NODE_CLASS_MAPPINGS = {
         TestHugeBatch,
         TestIsFinite,
         TestOtherModel,
+        TestRamp,
+        TestRampError,
         TestScarceMemory,
     )
 }
