@@ -252,7 +252,7 @@ def _bands(blocks: int, size: int) -> Iterator[tuple[int, int]]:
 
 def shuffled(features: Tensor, weight: Tensor, scale: int) -> Tensor:
     """Renders all features at a whole scale: a convolution and `pixel_shuffle`."""
-    made = F.conv2d(features, weight, padding=weight.shape[-1] // 2)
+    made = F.conv2d(features, weight, padding=int(weight.shape[-1]) // 2)
     return F.pixel_shuffle(made, scale)
 
 

@@ -98,7 +98,7 @@ class SpanPP(Body):
         """
         features = self.features(x)
         weight = self.upsampler.whole(scale, features.dtype, features.device)
-        return shuffled(features, weight, scale).to(x.dtype).contiguous()
+        return _cast(shuffled(features, weight, scale), x.dtype).contiguous()
 
     @override
     def features(self, x: Tensor) -> Tensor:
@@ -108,9 +108,9 @@ class SpanPP(Body):
         """
         dtype = end_dtype(self.dtype)
         layout = conv_layout(x.device, self.dtype)
-        x = x.to(dtype).contiguous(memory_format=layout)
+        x = _cast(x, dtype).contiguous(memory_format=layout)
         last = self.last_layers()
-        b1, b, o1 = self.blocks(self.conv0(x).to(self.dtype))
+        b1, b, o1 = self.blocks(_cast(self.conv0(x), self.dtype))
         y = F.conv2d(b, last.body.to(b), padding=1)
         del b
         y.add_(F.conv2d(b1, last.first_block.to(b1)))
@@ -143,3 +143,8 @@ class SpanPP(Body):
         """Returns the output pixels of a window, from the features of its input."""
         kernels = self.upsampler.cached(scale, features.dtype, features.device)
         return kernels.render(features, window)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Casts where it changes something: a tracer would record any cast, even to itself."""
+    return x if x.dtype == dtype else x.to(dtype)
