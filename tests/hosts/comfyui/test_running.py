@@ -244,8 +244,8 @@ def test_precision_override_is_local_to_the_node(
     }
     prompt["3"]["inputs"]["precision"] = precision
     outputs = comfy.run(prompt)["outputs"]
-    assert f"· {precision} ·" in outputs["5"]["text"][0]
-    assert "· float32 ·" in outputs["6"]["text"][0]
+    assert f"\n{precision} ·" in outputs["5"]["text"][0]
+    assert "\nfloat32 ·" in outputs["6"]["text"][0]
     assert "float32 on cpu" in outputs["7"]["text"][0]
 
 
