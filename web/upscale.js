@@ -1,4 +1,5 @@
-// Upscale: the size of the result on the node, before it runs and after.
+// Upscale: the size of the result on the node, before it runs and after; and how nodes
+// with sizes show them.
 
 import { app } from "../../scripts/app.js";
 import { setSteps } from "./numbers.js";
@@ -7,6 +8,7 @@ import { NESTED, inOrder, isDynamic, namedValues } from "./saved_graphs.js";
 import { addTextBox, textOf } from "./text_box.js";
 
 const NODE = "SpanPPUpscale";
+const SIZED = [NODE, "SpanPPUpscaleVideo", "SpanPPUpscaleFolder"];
 const BUNDLED_SCALE = 2;
 const REFRESH = 400; // milliseconds: what a size depends on lies in other nodes
 
@@ -16,8 +18,10 @@ app.registerExtension({
   name: "SpanPP.Upscale",
 
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (nodeData.name !== NODE) return;
+    if (!SIZED.includes(nodeData.name)) return;
     setSteps(nodeType, { "size.factor": 0.5, "size.megapixels": 0.5 });
+    nodeType.prototype.showsAllSizes = !isDynamic(nodeData.input);
+    if (nodeData.name !== NODE) return;
     const { configure } = nodeType.prototype;
     nodeType.prototype.configure = function (info) {
       const saved = { ...info };
@@ -28,17 +32,19 @@ app.registerExtension({
       }
       return configure.call(this, saved);
     };
-    nodeType.prototype.showsAllSizes = !isDynamic(nodeData.input);
   },
 
   nodeCreated(node) {
-    if (node.comfyClass !== NODE) return;
-    node.spanppText = addTextBox(node, 2);
-    node.setSize([Math.max(320, node.size[0]), node.computeSize()[1]]);
+    if (!SIZED.includes(node.comfyClass)) return;
     nodes.add(node);
+    if (node.comfyClass === NODE) {
+      node.spanppText = addTextBox(node, 2);
+      node.setSize([Math.max(320, node.size[0]), node.computeSize()[1]]);
+    }
     const { onExecuted, onRemoved } = node;
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);
+      if (!this.spanppText) return;
       this.spanppSeen = output.spanpp?.[0];
       this.spanppRan = { text: textOf(output), plan: plan(this).text };
       refresh(this);
@@ -56,12 +62,16 @@ app.registerExtension({
 
 function refresh(node) {
   if (!node.graph) return;
+  if (node.spanppText) showText(node);
+  if (node.showsAllSizes) showOnly(node, NESTED[valuesOf(node).size] ?? []);
+}
+
+function showText(node) {
   const { text, result } = plan(node);
   node.spanppResult = result;
   const ran = node.spanppRan;
   const shown = ran?.plan === text ? ran.text : text;
   if (node.spanppText.value !== shown) node.spanppText.value = shown;
-  if (node.showsAllSizes) showOnly(node, NESTED[valuesOf(node).size] ?? []);
 }
 
 // What will come out: in words, and as {width, height} where that can be told.
