@@ -25,7 +25,8 @@ LANGUAGES = ("en", "zh", "ja")
 
 
 def test_imports_without_a_word(comfy: ComfyServer) -> None:
-    lines = [line for line in comfy.log().splitlines() if "spanpp" in line.lower()]
+    start, *_ = comfy.log().partition("Starting server")  # other tests make errors
+    lines = [line for line in start.splitlines() if "spanpp" in line.lower()]
     bad = [
         line
         for line in lines
