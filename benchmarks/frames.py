@@ -1,4 +1,4 @@
-"""Frames a second from main memory to main memory, and how far that is from the limit."""
+"""Frames per second from main memory to main memory, and how far that is from the limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from upscalers import Run, name_of
 
 import spanpp_core
-from spanpp_core import SpanPPDescriptor
+from spanpp_core import Backend, SpanPPDescriptor
+from spanpp_core.backends import fastest
 from spanpp_core.network.hyperparameters import Hyperparameters
 
 
@@ -36,7 +37,10 @@ def copying(device: torch.device) -> tuple[Run, int]:
 def end_to_end(
     model: SpanPPDescriptor, size: tuple[int, int], frames: int, rounds: int
 ) -> None:
-    """Prints the frames a second of the engine, copies included, and SPAN's without.
+    """Prints frames per second of the engine, copies included, and of SPAN without.
+
+    The engine reads and writes pinned memory where there is a GPU, and memory that is not
+    pinned and has the channels last, as ComfyUI's nodes pass images.
 
     Args:
         model: In float32, on its device, at its scale.
@@ -47,40 +51,59 @@ def end_to_end(
     device, scale = model.device, int(model.scale)
     cuda = device.type == "cuda"
     dtype = spanpp_core.fastest_dtype(device)
-    fastest = model.with_dtype(dtype).with_backend("compile" if cuda else "auto")
+    network = model.with_dtype(dtype)
+    backend = fastest(network.model, "auto")
     height, width = size
     images = torch.rand(frames, 3, height, width)
     out = torch.empty(frames, 3, height * scale, width * scale)
+    in_comfyui = (
+        torch.rand(frames, height, width, 3).movedim(-1, 1),
+        torch.empty(frames, height * scale, width * scale, 3).movedim(-1, 1),
+    )
     if cuda:
         images, out = images.pin_memory(), out.pin_memory()
     one = images[:1].to(device)
 
-    def ours(_: Tensor) -> Tensor:
-        return spanpp_core.upscale(fastest, images, out=out)
+    def engine(name: Backend, source: Tensor, target: Tensor) -> Run:
+        runner = network.with_backend(name)
+        return lambda _: spanpp_core.upscale(runner, source, out=target)
 
     spans = dict(field.span(scale, device))
     (copies, moved), of = copying(device), field.peaks(dtype, device)
+    ours: dict[str, Run] = {
+        f"ours, {backend}": engine(backend, images, out),
+        "ours, as in ComfyUI": engine(backend, *in_comfyui),
+    }
+    if backend != "torch":
+        ours["ours, torch"] = engine("torch", images, out)
     runs: dict[str, Run] = {
         "SPAN": spans[f"SPAN {name_of(dtype)}"],
-        "ours": ours,
+        **ours,
         "copy": copies,
         **{name: run for name, (run, _) in of.items()},
     }
     times = interleaved(field.warmed_up(iter(runs.items()), one), one, rounds)
-    span, mine = median(times["SPAN"]), median(times["ours"]) / frames
-    ratio = median(s * frames / t for s, t in zip(times["SPAN"], times["ours"]))
+    span = median(times["SPAN"])
+    print(
+        f"\n{width}x{height} to x{scale}, {name_of(dtype)} on {device}, {frames} frames"
+        f" per run\nSPAN, within the device: {1 / span:.1f} frames per second"
+    )
+    for name in ours:
+        each = [taken / frames for taken in times[name]]
+        ratio = median(s / t for s, t in zip(times["SPAN"], each))
+        print(
+            f"{name}, memory to memory: {1 / median(each):.1f} frames per second,"
+            f" {1000 * median(each):.1f} ms each; {ratio:.2f} times as fast as SPAN"
+        )
     body, upsampler = flop_per_pixel(model.model)
     peak = max(work / min(times[name]) for name, (_, work) in of.items())
     arithmetic = height * width * (body + upsampler) / peak
     bandwidth = moved / min(times["copy"])
     traffic = height * width * least_traffic(model.model.hyper, scale, dtype)
+    mine = median(times[f"ours, {backend}"]) / frames
     print(
-        f"\n{width}x{height} to x{scale}, {name_of(dtype)} on {device}, {frames} frames"
-        f" a run\nours, memory to memory: {1 / mine:.1f} frames a second,"
-        f" {1000 * mine:.1f} ms each\nSPAN, within the device: {1 / span:.1f} frames a"
-        f" second, {1000 * span:.1f} ms each; ours is {ratio:.2f} times as fast\n"
         f"limits of a frame: arithmetic {1000 * arithmetic:.1f} ms at"
         f" {peak / 1e12:.1f} TFLOP/s, traffic {1000 * traffic / bandwidth:.1f} ms at"
-        f" {bandwidth / 1e9:.0f} GB/s; ours takes"
+        f" {bandwidth / 1e9:.0f} GB/s; {backend} takes"
         f" {mine / max(arithmetic, traffic / bandwidth):.1f} times the larger one"
     )

@@ -1,16 +1,18 @@
 """How fast SpanPP is here, against everything else that is installed, in one run.
 
 First the table: seconds an image takes as ratios to SPAN in float32 through spandrel
-(float16, channels-last, on CUDA), images a second, and the share of the machine's peak
+(float16, channels-last, on CUDA), images per second, and the share of the machine's peak
 in the same precision: the faster of a product of matrices and a wide convolution. A
 round runs each contestant once, so that a machine whose speed drifts slows all of them
 alike; printed is the median of the rounds' ratios with its quartiles. Then what
 changing the scale costs, how the time grows with the sizes of image and batch, and
-frames a second from memory to memory (1920x1080 on CUDA) against the machine's limits.
+frames per second from memory to memory (1920x1080 on CUDA) against the machine's limits.
+
+On CUDA a video follows: decoding, network and encoding in turn and side by side.
 
 Run on an idle machine: python benchmarks/speed.py [--size 256x256] [--scale 2]
-[--device cuda] [--plot speed.png], with resselt, onnxruntime, openvino, ncnn and
-matplotlib installed; what is missing is left out.
+[--device cuda] [--no-compiled] [--plot speed.png], with resselt, onnxruntime, openvino,
+ncnn and matplotlib installed; what is missing is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib
+import importlib.util
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -27,6 +30,7 @@ from statistics import median
 
 import torch
 import upscalers as field
+import video_speed
 from frames import end_to_end
 from timing import Spread, Times, flop_per_pixel, interleaved, seconds
 from torch import Tensor
@@ -64,7 +68,7 @@ def compare(
     print(
         f"\n{'x'.join(map(str, given.size))} to x{given.scale} on {device},"
         f" {given.threads} threads, torch {torch.__version__}, {given.rounds} rounds;"
-        f" {body / 1e6:.2f} MFLOP a pixel in the body, {upsampler / 1e6:.3f} after it"
+        f" {body / 1e6:.2f} MFLOP per pixel in the body, {upsampler / 1e6:.3f} after it"
     )
     best: dict[str, list[float]] = {}
     for dtype, of in peaks.items():
@@ -73,7 +77,7 @@ def compare(
         for name, rate in zip(of, rates):
             print(f"{name}: {median(rate) / 1e9:.0f} GFLOP/s")
     print(f"{'':32}  ratio  quartiles         ms  images/s  share of peak")
-    base = times["SPAN float32" if cpu else "SPAN float16"]
+    base = times.get("SPAN float16") or times["SPAN float32"]
     flop = (body + upsampler) * images[0, 0].numel()
     ratios: dict[str, Spread] = {}
     for name, taken in times.items():
@@ -115,7 +119,7 @@ def scale_changes(model: SpanPPDescriptor, rounds: int) -> None:
 
 
 def growth(model: SpanPPDescriptor, rounds: int) -> dict[str, dict[int, float]]:
-    """Prints megapixels of input a second by size and by batch, and returns those by size."""
+    """Prints megapixels of input per second by size and batch; returns those by size."""
     cuda = model.device.type == "cuda"
     sizes = (64, 128, 256, 512, *((1024, 2048) if cuda else ()))
     runs: dict[str, Run] = {
@@ -123,7 +127,7 @@ def growth(model: SpanPPDescriptor, rounds: int) -> dict[str, dict[int, float]]:
         for dtype in dtypes_of(model.device)
     }
     by_size: dict[str, dict[int, float]] = {name: {} for name in runs}
-    print("\nMillions of input pixels a second")
+    print("\nMillions of input pixels per second")
     cases = [(1, side) for side in sizes] + [(batch, 128) for batch in (2, 4, 8)]
     for batch, side in cases:
         images = torch.rand(batch, 3, side, side, device=model.device)
@@ -167,7 +171,7 @@ def plot(
     right.set_xscale("log", base=2)
     right.set_ylim(bottom=0)
     right.set_xlabel("side of the image, pixels")
-    right.set_ylabel("millions of input pixels a second")
+    right.set_ylabel("millions of input pixels per second")
     right.legend()
     figure.savefig(path, dpi=110)
     print(f"\n{path} written")
@@ -205,10 +209,13 @@ def main() -> None:
         ratios = compare(model, images, given)
         scale_changes(model, given.rounds)
         by_size = growth(model, max(2, given.rounds // 3))
-        size, frames = (
-            ((1080, 1920), 16) if model.device.type == "cuda" else (given.size, 4)
-        )
-        end_to_end(model, size, frames, max(2, given.rounds // 3))
+        rounds = max(2, given.rounds // 3)
+        cuda = model.device.type == "cuda"
+        size, frames = ((1080, 1920), 16) if cuda else (given.size, 4)
+        end_to_end(model, size, frames, rounds)
+        if cuda and importlib.util.find_spec("av"):
+            network = model.with_dtype(spanpp_core.fastest_dtype(given.device))
+            video_speed.compare_on(network, 1920, 1080, 2, rounds)
     if given.plot is not None:
         height, width = given.size
         title = f"{width}x{height} to x{given.scale} on {given.device}"

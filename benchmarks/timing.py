@@ -37,6 +37,8 @@ def seconds(run: Run, images: Tensor) -> float:
     run(images)
     if images.device.type == "cuda":
         torch.cuda.synchronize(images.device)
+    elif images.device.type == "mps":
+        torch.mps.synchronize()
     return time.perf_counter() - start
 
 

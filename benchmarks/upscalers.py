@@ -37,9 +37,9 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def dtypes_of(device: torch.device) -> list[torch.dtype]:
-    """Returns what is worth running in: a CPU has no arithmetic for float16."""
-    half = [torch.float16] if device.type == "cuda" else []
-    return [torch.float32, torch.bfloat16, *half]
+    """Returns the dtypes worth running: CPUs compute in no float16, Apple's GPUs do."""
+    kinds = {"cpu": [torch.bfloat16], "mps": [torch.float16]}
+    return [torch.float32, *kinds.get(device.type, [torch.bfloat16, torch.float16])]
 
 
 def span(scale: int, device: torch.device) -> Named:
@@ -77,8 +77,9 @@ def original(scale: int, device: torch.device) -> Named:
 
 
 def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
-    """The network here in every precision, plain and compiled, and the whole engine,
-    from main memory to main memory, by each backend.
+    """The network here in every precision, and the whole engine by each backend.
+
+    The network is plain and compiled; the engine runs from main memory to main memory.
 
     Args:
         model: In float32, on its device, at its scale.
@@ -89,6 +90,8 @@ def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
     backends: list[Backend] = ["torch"]
     if model.device.type == "cpu" and not _missing("openvino"):
         backends.append("openvino")
+    if model.device.type == "cuda" and not _missing("triton"):
+        backends.append("triton")
     if model.device.type == "cuda" and compiled:
         backends.append("compile")
     for dtype in dtypes_of(model.device):

@@ -3,7 +3,7 @@
 Clips are made: a pan over the bundled photo in uneven steps of time, and a tone. Each is
 upscaled to twice its size by the command, in a process whose resident memory is sampled;
 then once more by one that is killed half-way, and by another that goes on from there.
-Printed for each clip are the peak of each third of the run, frames a second, and whether
+Printed for each clip are the peak of each third of the run, frames per second, and whether
 frame times and sound are those of the source and the resumed file that of the first run.
 
 Run: python benchmarks/video.py [--clips 320x180:60 1280x720:10 --rate 24]
@@ -171,7 +171,7 @@ def main() -> None:
     """Measures each clip, and draws the plot if it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", nargs="+", default=["320x180:60", "1280x720:10"])
-    parser.add_argument("--rate", type=int, default=24, help="frames a second")
+    parser.add_argument("--rate", type=int, default=24, help="frames per second")
     parser.add_argument("--codec", default="libx264")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--plot", type=Path, help="picture to write")

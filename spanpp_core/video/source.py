@@ -36,7 +36,7 @@ KNOWS_ITS_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Containers whose header says how long they are, so that a cut one can be told."""
 
 MOST_RATE = Fraction(240)
-"""Frames a second that SVT-AV1 takes. Some files claim more; frames keep their times."""
+"""Frames per second that SVT-AV1 takes. Some files claim more; times are kept."""
 
 _BITS = (8, 9, 10, 12, 14, 16)
 
@@ -68,7 +68,7 @@ class Clip:
     sample_aspect: Fraction | None
     """Width to height of a pixel shown upright."""
     rate: Fraction
-    """Frames a second, on average."""
+    """Frames per second, on average."""
     time_base: Fraction
     """Seconds in a tick of the presentation times."""
     frames: int

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from clips import (
     BT709,
     LIMITED,
@@ -243,6 +244,23 @@ def test_without_its_extra_it_names_it(tmp_path, weights, monkeypatch, capsys):
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "videos needs av" in line
     assert "install 'spanpp[video]'" in line
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_the_frames_of_the_cpu(tmp_path, make):
+    """Each stage has a stream of its own there: a frame read too early would differ."""
+    times = [512 * i for i in range(60)]
+    source = write_clip(tmp_path / "in.mkv", codec="ffv1", times=times, size=(90, 120))
+    made = []
+    for device in ("cpu", "cuda"):
+        result = tmp_path / f"{device}.mkv"
+        network = make().to(torch.device(device))
+        upscale_video(network, source, result, TWICE, codec="ffv1", segment=25)
+        made.append(contents(result))
+    expected, found = made
+    assert found.times == expected.times
+    for i, (frame, same) in enumerate(zip(found.frames, expected.frames)):
+        assert np.abs(frame.astype(int) - same).max() <= 2, f"frame {i}"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
