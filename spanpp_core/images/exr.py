@@ -133,7 +133,7 @@ def _encoded(picture: Picture) -> Picture:
 
 
 def _openexr() -> Any:
-    return require("OpenEXR images", "exr", "OpenEXR")
+    return require("Reading and writing OpenEXR images", "exr", "OpenEXR")
 
 
 def _part(path: Path, *, header_only: bool) -> Any:
