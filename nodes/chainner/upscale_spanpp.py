@@ -102,7 +102,7 @@ class SpanPPFractionalScale(Enum):
                     channels: match Input0.channels { 4 => 4, _ => 3 },
                 }
             """,
-            assume_normalized=True,  # the core clamps its output to [0, 1]
+            assume_normalized=True,  # what lies in [0, 1] stays there
         ).with_id(0)
     ],
     key_info=KeyInfo.type('string::concat(toString(Input1.scale), "x")'),
