@@ -44,8 +44,11 @@ class LivePreview:
         self._last = now
         frame = min(done * len(self._result) // total, len(self._result) - 1)
         if done == total:
-            return "JPEG", _picture(self._thinned(frame, FINAL_SIDE)), FINAL_SIDE
-        return "JPEG", _picture(self._so_far(frame)), PREVIEW_SIDE
+            picture, side = _picture(self._thinned(frame, FINAL_SIDE)), FINAL_SIDE
+        else:
+            picture, side = _picture(self._so_far(frame)), PREVIEW_SIDE
+        # ComfyUI resizes to the side it is given, also from a smaller one
+        return "JPEG", picture, min(side, max(picture.size))
 
     def _thinned(self, frame: int, side: int) -> Tensor:
         """The pixels of a frame in one or three colours, less than twice ``side`` of them."""
