@@ -23,12 +23,13 @@ export function isDynamic(input) {
   return input.required.size[0] === "COMFY_DYNAMICCOMBO_V3";
 }
 
-// Upscale's optional inputs but for nested ones, in order.
+// The optional inputs but for nested ones, in order.
 function optionalNames(input) {
   return Object.keys(input.optional).filter((name) => !name.startsWith("size."));
 }
 
-// The widget values of a saved Upscale node by name, nested ones as "size.width".
+// The widget values of a saved node from "size" on by name, nested ones as "size.width".
+// Upscale once had "size" behind others, and Upscale Video had none.
 export function namedValues(values, input) {
   let names, nested, others;
   if (PRECISIONS.includes(values[0])) {
@@ -58,6 +59,7 @@ export function inOrder(named, input) {
 }
 
 function defaultOf(name, input) {
+  if (name === "size") return Object.keys(NESTED)[0];
   if (name in input.optional) return input.optional[name][1].default;
   const options = input.required.size[1].options.map(({ inputs }) => inputs.required);
   const nested = name.slice("size.".length);

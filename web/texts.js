@@ -8,6 +8,7 @@ const LINES = {
   SpanPPCompare: 2,
   SpanPPExport: 3,
   SpanPPSaveSlim: 2,
+  SpanPPUpscaleFolder: 4,
 };
 
 const PICTURE = 220; // the least height the front end draws one in

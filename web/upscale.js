@@ -1,14 +1,10 @@
-// Upscale: the size of the result on the node, before it runs and after; and how nodes
-// with sizes show them.
+// Upscale: the size of the result on the node, before it runs and after.
 
 import { app } from "../../scripts/app.js";
-import { setSteps } from "./numbers.js";
 import { imageSize, resultSize } from "./result_size.js";
-import { NESTED, inOrder, isDynamic, namedValues } from "./saved_graphs.js";
 import { addTextBox, textOf } from "./text_box.js";
 
 const NODE = "SpanPPUpscale";
-const SIZED = [NODE, "SpanPPUpscaleVideo", "SpanPPUpscaleFolder"];
 const BUNDLED_SCALE = 2;
 const REFRESH = 400; // milliseconds: what a size depends on lies in other nodes
 
@@ -17,34 +13,14 @@ const nodes = new Set();
 app.registerExtension({
   name: "SpanPP.Upscale",
 
-  beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!SIZED.includes(nodeData.name)) return;
-    setSteps(nodeType, { "size.factor": 0.5, "size.megapixels": 0.5 });
-    nodeType.prototype.showsAllSizes = !isDynamic(nodeData.input);
-    if (nodeData.name !== NODE) return;
-    const { configure } = nodeType.prototype;
-    nodeType.prototype.configure = function (info) {
-      const saved = { ...info };
-      const values = info.widgets_values;
-      if (values?.length) {
-        const named = info.widgets_values_named ?? namedValues(values, nodeData.input);
-        saved.widgets_values = inOrder(named, nodeData.input);
-      }
-      return configure.call(this, saved);
-    };
-  },
-
   nodeCreated(node) {
-    if (!SIZED.includes(node.comfyClass)) return;
+    if (node.comfyClass !== NODE) return;
+    node.spanppText = addTextBox(node, 2);
+    node.setSize([Math.max(320, node.size[0]), node.computeSize()[1]]);
     nodes.add(node);
-    if (node.comfyClass === NODE) {
-      node.spanppText = addTextBox(node, 2);
-      node.setSize([Math.max(320, node.size[0]), node.computeSize()[1]]);
-    }
     const { onExecuted, onRemoved } = node;
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);
-      if (!this.spanppText) return;
       this.spanppSeen = output.spanpp?.[0];
       this.spanppRan = { text: textOf(output), plan: plan(this).text };
       refresh(this);
@@ -62,11 +38,6 @@ app.registerExtension({
 
 function refresh(node) {
   if (!node.graph) return;
-  if (node.spanppText) showText(node);
-  if (node.showsAllSizes) showOnly(node, NESTED[valuesOf(node).size] ?? []);
-}
-
-function showText(node) {
   const { text, result } = plan(node);
   node.spanppResult = result;
   const ran = node.spanppRan;
@@ -119,16 +90,3 @@ function sourceOf(node, name) {
 const sizeOf = (pair) => pair && { width: pair[0], height: pair[1] };
 
 const short = (factor) => String(Number(Number(factor).toPrecision(5)));
-
-function showOnly(node, names) {
-  let hasChanged = false;
-  for (const widget of node.widgets) {
-    if (!widget.name.startsWith("size.")) continue;
-    const hidden = !names.includes(widget.name.slice("size.".length));
-    hasChanged ||= Boolean(widget.hidden) !== hidden;
-    widget.hidden = hidden;
-    if (hidden) widget.computeSize = () => [0, -4]; // less the gap between two widgets
-    else delete widget.computeSize;
-  }
-  if (hasChanged) node.setSize([node.size[0], node.computeSize()[1]]);
-}

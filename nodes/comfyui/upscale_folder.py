@@ -73,6 +73,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                 io.String.Input(
                     "output_folder",
                     default="",
+                    optional=True,
                     display_name="output folder",
                     tooltip=(
                         "Name of the folder for the results, in ComfyUI's output folder."
@@ -82,6 +83,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                 io.Boolean.Input(
                     "overwrite",
                     default=False,
+                    optional=True,
                     tooltip=(
                         "Make results anew that exist. Off: they are left as they are, so"
                         " a stopped run goes on."
@@ -91,6 +93,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                     "precision",
                     options=[AUTO, *PRECISIONS],
                     default=AUTO,
+                    optional=True,
                     tooltip=(
                         "Number format of the network: 'auto' is the fastest of the"
                         " device that stays within 1/255 of float32."
@@ -123,12 +126,12 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         cls,
         model: object,
         folder: str,
-        output_folder: str,
-        overwrite: bool,
-        precision: str,
         size: str | Mapping[str, Any] | None = None,
         multiple_of: str = ANY,
         to_multiple: ToMultiple = TO_MULTIPLE[0],
+        output_folder: str = "",
+        overwrite: bool = False,
+        precision: str = AUTO,
         **flat: Any,
     ) -> io.NodeOutput:
         spanpp = as_spanpp(model)
@@ -152,11 +155,11 @@ class SpanPPUpscaleFolder(io.ComfyNode):
             fastest=dtype,
         )
         report = _upscaled(cls, Upscaler(spanpp, options), work, source)
-        summary = report.summary(name)
-        show_text(cls, report.summary(name, NAMED_ON_NODE))
+        show_text(cls, f"{len(work)} of {len(work)}")
         if len(report.failures) == len(work):
-            raise ValueError(f"no image could be upscaled: {summary}")
-        return io.NodeOutput(summary)
+            raise ValueError(f"no image could be upscaled: {report.summary(name)}")
+        shown = report.summary(name, NAMED_ON_NODE)
+        return io.NodeOutput(report.summary(name), ui={"text": (shown,)})
 
 
 @dataclasses.dataclass

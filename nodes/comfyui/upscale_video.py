@@ -50,7 +50,6 @@ class SpanPPUpscaleVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         precision, *others = run_inputs()
-        *size, multiple_of, to_multiple = size_inputs()
         return node_schema(
             node_id="SpanPPUpscaleVideo",
             display_name="Upscale Video (SpanPP)",
@@ -68,8 +67,6 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                     tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
                 ),
                 io.Video.Input("video", tooltip="The video to upscale, of any length."),
-                # saved graphs store values by position: what came later stands below, and
-                # the size last, which is more widgets in some hosts than in others
                 io.Combo.Input(
                     "codec",
                     options=_codecs(),
@@ -88,6 +85,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                         " too: choose the format mkv in Save Video as well."
                     ),
                 ),
+                *size_inputs(),
                 precision,
                 io.Int.Input(
                     "crf",
@@ -103,9 +101,6 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                     ),
                 ),
                 *others,
-                multiple_of,
-                to_multiple,
-                *size,
             ],
             outputs=[
                 io.Video.Output(

@@ -40,8 +40,8 @@ def run(module: str, expression: str, cases: list[Any]) -> list[Any]:
     return json.loads(answer.stdout)
 
 
-def inputs_of(host: Host) -> dict[str, Any]:
-    """Upscale's inputs as the host tells its front end."""
+def inputs_of(host: Host, node: str = "SpanPPUpscale") -> dict[str, Any]:
+    """A node's inputs from the size on as the host tells its front end."""
 
     def spec(each: Any) -> list[Any]:
         kind, options = "COMBO", {"default": each.default}
@@ -59,16 +59,19 @@ def inputs_of(host: Host) -> dict[str, Any]:
                 kind = "COMFY_DYNAMICCOMBO_V3"
         return [kind, options]
 
-    schema = host.node("SpanPPUpscale").define_schema()
-    widgets = [each for each in schema.inputs if each.id not in ("model", "image")]
+    schema = host.node(node).define_schema()
+    begin = [each.id for each in schema.inputs].index("size")
+    widgets = schema.inputs[begin:]
     return {
         "required": {each.id: spec(each) for each in widgets if not each.optional},
         "optional": {each.id: spec(each) for each in widgets if each.optional},
     }
 
 
-def restored(host: Host, *saved: list[Any]) -> list[list[Any]]:
-    given = json.dumps(inputs_of(host))
+def restored(
+    host: Host, *saved: list[Any], node: str = "SpanPPUpscale"
+) -> list[list[Any]]:
+    given = json.dumps(inputs_of(host, node))
     call = f"m.inOrder(m.namedValues(c, {given}), {given})"
     return run("saved_graphs.js", call, list(saved))
 
@@ -119,6 +122,21 @@ def test_graphs_saved_before_an_input_was_added_get_its_default(host: Host) -> N
         assert restored(host, saved) == [
             [*widgets(host, "factor", 3.5, factor=3.5), *TAIL]
         ]
+
+
+def test_videos_saved_before_they_had_sizes_open(host: Host) -> None:
+    (found,) = restored(host, ["float16"], node="SpanPPUpscaleVideo")
+    behind = ["any", "crop", "float16", -1, 0, "auto"]
+    assert found == [*widgets(host, "model scale"), *behind]
+
+
+def test_folders_open_in_either_host(host: Host) -> None:
+    behind = ["8", "fit", "mine", True, "float32"]
+    newer = ["longer side", 999, *behind]
+    older = ["longer side", 2.0, 3840, 2160, 999, 1080, 4.0, *behind]
+    expected = [*widgets(host, "longer side", 999, longer_side=999), *behind]
+    found = restored(host, newer, older, node="SpanPPUpscaleFolder")
+    assert found == [expected, expected]
 
 
 def test_the_script_knows_the_sizes_of_the_node(host: Host) -> None:

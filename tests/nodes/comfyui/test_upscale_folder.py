@@ -27,7 +27,14 @@ def photos(host: Host, tmp_path: Path) -> Path:
     return tmp_path / "input" / "photos"
 
 
-def run(host: Host, folder: str = "input/photos", scale: float = 2, **more: Any) -> str:
+def run(host: Host, folder: str = "input/photos", **more: Any) -> str:
+    (summary,) = execute(host, folder, **more).values
+    return summary
+
+
+def execute(
+    host: Host, folder: str = "input/photos", scale: float = 2, **more: Any
+) -> Any:
     model = host.node("SpanPPLoadModel").execute("bundled").values[0].at_scale(scale)
     newer = "search_aliases" in vars(host.node("SpanPPUpscale").define_schema())
     size, values = more.pop("size", "model scale"), more.pop("values", {})
@@ -38,8 +45,7 @@ def run(host: Host, folder: str = "input/photos", scale: float = 2, **more: Any)
     given = {"output_folder": "", "overwrite": False, "precision": "auto"}
     arguments = {**given, **picked, **more}
     node = host.node("SpanPPUpscaleFolder")
-    (summary,) = node.execute(model, folder, **arguments).values
-    return summary
+    return node.execute(model, folder, **arguments)
 
 
 def sizes(folder: Path) -> dict[str, tuple[int, int]]:
@@ -98,7 +104,13 @@ def test_bad_files_are_listed_and_skipped(host: Host, photos: Path) -> None:
     assert "damaged or not an image" in summary
     assert summary.count("\n") == 6
     assert str(photos) not in summary
-    assert host.texts[-1][1].endswith("and 3 more, see the log")
+    assert host.texts[-1][1] == "9 of 9"
+    shown = execute(host).ui["text"][0]
+    assert (
+        shown.splitlines()[0]
+        == "0 upscaled, 3 already there, 6 failed → output/photos-x2"
+    )
+    assert shown.splitlines()[4:] == ["and 3 more, see the log"]
 
 
 def test_all_failing_is_an_error(host: Host, photos: Path) -> None:
