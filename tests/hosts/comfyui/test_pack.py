@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_bundled_weights_are_offered_first(comfy: ComfyServer) -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_template_and_thumbnail_are_served(comfy: ComfyServer, name: str) -> None:
     assert name in comfy.get("/workflow_templates")[PACK_NAME]
-    root = f"/api/workflow_templates/{PACK_NAME}/{name}"
+    root = f"/api/workflow_templates/{PACK_NAME}/{quote(name)}"
     assert comfy.get(f"{root}.json")["nodes"]
     assert comfy.read(f"{root}.jpg").startswith(b"\xff\xd8")
 
