@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import STEADY_ALPHA, SpanPPBranches
-from spanpp_core.training.judge import degraded
 from spanpp_core.training.loop import Schedule
 from spanpp_core.training.muon import split
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
+from spanpp_core.training.validation import degraded
 
 SPANPP_SCALES = (1, 2, 3, 4)
 

@@ -26,7 +26,7 @@ import spanpp_core
 from spanpp_core.engine.size import Size
 from spanpp_core.engine.upscaling import upscale
 from spanpp_core.metrics import psnr_y, ssim_y
-from spanpp_core.training.judge import degraded
+from spanpp_core.training.validation import degraded
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

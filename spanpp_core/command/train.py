@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import torch
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from torch import Tensor
 
-from .. import images
 from ..batch.upscaler import device_named
-from ..errors import ImageError, TrainingError
+from ..checkpoint import read
+from ..errors import TrainingError
 from ..network.hyperparameters import Hyperparameters
-from ..network.scale import MAX_SCALE, MIN_SCALE
+from ..network.trainable import TrainableSpanPP
 from ..optional import require
+from ..training.degradation import DegradationName
+from ..training.losses import LossName
+from ..training.recipe import FURTHER_RATE, NEW_RATE, Recipe, TrainingPrecision
+from .training_console import Display, Stop
 
-MAX_SCALES = 8
-"""Scales in one network: what ``MetaIGConv`` and public trainers allow."""
-
-NEW_RATE = 1e-2
-"""Muon's learning rate for a new network: half of the fastest that was stable."""
-
-FURTHER_RATE = 3e-3
-"""The same for one that is trained already."""
-
-
-class Arithmetic(str, Enum):
-    """What a step is computed in; the weights are float32 always."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-    @property
-    def fabric(self) -> Any:
-        """Its name in Fabric."""
-        return {"fp32": "32-true", "bf16": "bf16-mixed"}[self.value]
+FABRIC_PRECISIONS: Mapping[TrainingPrecision, Any] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+}
 
 
 def train(
@@ -62,42 +37,84 @@ def train(
         list[int] | None,
         typer.Argument(metavar="scale", help="Further values of --scales."),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file of settings; options here go before it."),
+    ] = None,
     scales: Annotated[
         list[int] | None,
         typer.Option("--scales", "-s", help="One or more; 1 2 3 4 if absent."),
     ] = None,
     continuous: Annotated[
-        bool, typer.Option("--continuous", help="Train on fractional scales too.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--continuous/--whole",
+            help="Train on fractional scales too; if absent, as --weights were.",
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", "-w", help="A SpanPP file to begin with."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 20_000,
-    batch: Annotated[int, typer.Option(min=1, help="Pairs of patches a step.")] = 8,
+    branches: Annotated[
+        bool | None,
+        typer.Option(
+            "--branches/--plain",
+            help="Three branches behind each convolution (the default), or none, which"
+            " takes half of the time.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"In all; {Recipe.steps} if absent.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop and save after so long; the same goes on."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Pairs of patches a step; {Recipe.batch} if absent."),
+    ] = None,
     patch: Annotated[
-        int, typer.Option(min=12, help="Side of the low-resolution patches, px.")
-    ] = 48,
+        int | None,
+        typer.Option(
+            min=12,
+            help=f"Side of the low-resolution patches in px; {Recipe.patch} if absent.",
+        ),
+    ] = None,
+    degrade: Annotated[
+        DegradationName | None,
+        typer.Option(help="photo: low resolution is also blurred, noisy, a JPEG."),
+    ] = None,
+    loss: Annotated[LossName | None, typer.Option(help="l1 if absent.")] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--lr",
-            help="Share of a weight that a step changes at most; 0.01 if absent, 0.003"
-            " with --weights.",
+            help=f"Share of a weight that a step changes at most; {NEW_RATE:g} if"
+            f" absent, {FURTHER_RATE:g} with --weights.",
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(min=4, help="Of a new network.")] = 48,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and patches.")] = 0,
+    channels: Annotated[
+        int | None,
+        typer.Option(min=4, help=f"Of a new network; {Recipe.channels} if absent."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights and patches; 0 if absent.")
+    ] = None,
     precision: Annotated[
-        Arithmetic, typer.Option(help="Of the arithmetic.")
-    ] = Arithmetic.fp32,
+        TrainingPrecision | None, typer.Option(help="Of the body; fp32 if absent.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, mps; the fastest if absent.")
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that prepare patches.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, help="Processes that prepare patches; 2 beside a GPU, else 0."
+        ),
+    ] = None,
     val: Annotated[
         Path | None, typer.Option(help="A folder of photos to measure PSNR on.")
     ] = None,
@@ -109,138 +126,147 @@ def train(
 
     Low resolution is made from the photos by an antialiased bicubic downscale. OUT gets
     the averaged weights (spanpp.safetensors), the state to go on from (state.ckpt) and
-    TensorBoard's log. The same command on the same folder goes on where it was.
+    TensorBoard's log. The same command on the same folder goes on where it was; --steps
+    and --lr may then be others. Ctrl-C stops after the step at hand and saves.
     """
     require("Training", "train", "lightning_fabric", "tensorboard")
     from lightning_fabric import Fabric  # noqa: PLC0415  (an optional extra)
 
-    from ..training import loop, start  # noqa: PLC0415
-    from ..training.judge import psnr_by_scale  # noqa: PLC0415
-    from ..training.patches import Patches, ScaleDraw, smallest_side  # noqa: PLC0415
+    from ..training import folder as photo_folder  # noqa: PLC0415
+    from ..training import loop  # noqa: PLC0415
+    from ..training.brightness import balanced, brightness_batches  # noqa: PLC0415
+    from ..training.degradation import DEGRADATIONS  # noqa: PLC0415
+    from ..training.losses import LOSSES  # noqa: PLC0415
+    from ..training.patches import Patches, smallest_side  # noqa: PLC0415
+    from ..training.state import WEIGHTS  # noqa: PLC0415
+    from ..training.validation import bicubic_by_scale, psnr_by_scale  # noqa: PLC0415
 
-    rate = learning_rate or (NEW_RATE if weights is None else FURTHER_RATE)
-    # "--scales 1 2": the parser sees one value of an option and more arguments
-    given = _checked([*(scales or [1, 2, 3, 4]), *(more_scales or [])])
-    settings = {
-        "photos": folder.name,
-        "scales": given,
+    console = Console(stderr=True, markup=False, highlight=False)
+    options = {
+        # "--scales 1 2": the parser sees one value of an option and more arguments
+        "scales": [*(scales or []), *(more_scales or [])] or None,
         "continuous": continuous,
-        "weights": weights and weights.name,
+        "weights": weights and str(weights),
+        "branches": branches,
         "steps": steps,
         "batch": batch,
         "patch": patch,
-        "learning_rate": rate,
+        "degrade": degrade,
+        "loss": loss,
+        "learning_rate": learning_rate,
         "channels": channels,
         "seed": seed,
-        "precision": precision.value,
+        "precision": precision,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    made = Recipe.read(recipe, given)
+    made = _as_the_weights(made, console)
+    if made.weights is not None and channels is not None:
+        raise TrainingError(
+            f"--channels {channels} is of a new network, and --weights {made.weights}"
+            " has its own; give one of the two"
+        )
+    network = _network(made)
+    held_out = [] if val is None else photo_folder.whole(val)
+    draw = made.draw()
+    schedule = made.schedule(save_every)
+    settings = asdict(replace(made, learning_rate=schedule.learning_rate)) | {
+        "weights": made.weights and Path(made.weights).name,
+        "photos": photo_folder.digest(folder),
         "devices": devices,
     }
-    draw = ScaleDraw.continuous(given) if continuous else ScaleDraw.whole(given)
-    if weights is not None:
-        network = start.network_of(weights, given, seed)
-    else:
-        hyper = Hyperparameters(channels=channels, scales=given)
-        network = start.new_network(hyper, seed)
-    held_out = [] if val is None else _held_out(val)
-    out.mkdir(parents=True, exist_ok=True)
-    photos = _photos(folder, out, smallest_side(patch, draw))
+    photos = photo_folder.packed(
+        folder,
+        out,
+        smallest_side(made.patch, draw),
+        lambda error: console.print(f"skipped: {error}", soft_wrap=True),
+    )
+    chosen = device_named(device)
     fabric = Fabric(
-        accelerator=device_named(device).type,
-        devices=devices,
-        precision=precision.fabric,
+        accelerator=chosen.type,
+        devices=devices if chosen.index is None else [chosen.index],  # pyright: ignore
+        precision=FABRIC_PRECISIONS[made.precision],
     )
     fabric.launch()
-    console = Console(stderr=True, markup=False, highlight=False)
-    schedule = loop.Schedule(steps, rate, save_every=save_every)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not fabric.is_global_zero,
-    ) as progress:
-        task = progress.add_task("steps", total=steps)
+    if workers is None:
+        workers = 0 if chosen.type == "cpu" else 2
 
-        def show(report: loop.Report) -> None:
-            text = f"x{report.scale:<5.4g} loss {report.loss:.4f}"
-            progress.update(task, completed=report.step, description=text)
+    def patches(rank: int) -> Patches:
+        return Patches(
+            photos,
+            draw,
+            made.patch,
+            made.batch,
+            made.seed,
+            rank,
+            DEGRADATIONS[made.degrade],
+            made.choices,
+        )
 
-        def judge(network: Any) -> dict[str, float]:
-            found = psnr_by_scale(network, held_out, [Fraction(s) for s in given])
-            scores = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
-            console.print(scores, soft_wrap=True)
+    stop = Stop(minutes)
+    pixels = made.batch * devices * made.patch**2
+    with Display(made.steps, pixels, console, fabric.is_global_zero) as display, stop:
+
+        def validate(network: TrainableSpanPP) -> Mapping[str, float]:
+            found = psnr_by_scale(network, held_out, exact)
+            display.tell("weights", found)
             return found
 
-        loop.train(
+        exact = _validation_scales(made)
+        if held_out:
+            display.tell("bicubic", bicubic_by_scale(held_out, exact))
+        done = loop.train(
             network,
-            lambda rank: Patches(photos, draw, patch, batch, seed, rank),
+            patches,
             schedule,
             out,
             fabric=fabric,
             settings=settings,
+            loss=LOSSES[made.loss],
             workers=workers,
-            judge=judge if held_out else None,
-            on_step=show,
+            validate=validate if held_out else None,
+            on_report=display.show,
+            should_stop=stop,
+            finish=lambda made: balanced(made, brightness_batches(patches(0))),
         )
     if fabric.is_global_zero:
-        print(out / loop.WEIGHTS)
+        if done < made.steps:
+            console.print(
+                f"stopped and saved at step {done} of {made.steps}; the same command"
+                " goes on",
+                soft_wrap=True,
+            )
+        print(out / WEIGHTS)
+    if stop.interrupted:
+        raise typer.Exit(130)
 
 
-def _checked(scales: Sequence[int]) -> tuple[int, ...]:
-    good = all(MIN_SCALE <= scale <= MAX_SCALE for scale in scales)
-    if not good or len(set(scales)) != len(scales):
-        raise TrainingError(
-            f"--scales {' '.join(map(str, scales))}: give whole numbers from {MIN_SCALE}"
-            f" to {MAX_SCALE}, each once"
+def _validation_scales(recipe: Recipe) -> list[Fraction]:
+    """The trained scales, and a fraction if some are trained."""
+    whole = [Fraction(scale) for scale in recipe.scales]
+    between = [Fraction(s) for s in recipe.draw().scales if s.denominator == 2]
+    return sorted({*whole, *between[:1]})
+
+
+def _as_the_weights(recipe: Recipe, console: Console) -> Recipe:
+    """Decides whether fractional scales are trained, where nothing says it."""
+    if recipe.weights is None:
+        return replace(recipe, continuous=bool(recipe.continuous))
+    theirs = read(recipe.weights).continuous
+    if theirs and recipe.continuous is False:
+        console.print(
+            "these weights know fractional scales, which --whole makes them forget",
+            soft_wrap=True,
         )
-    return tuple(sorted(scales))
+    asked = theirs if recipe.continuous is None else recipe.continuous
+    return replace(recipe, continuous=asked)
 
 
-def _photos(folder: Path, out: Path, smallest: int) -> Any:
-    """The photos of a folder, packed in ``out`` when they are not there yet."""
-    from ..training.photos import Photos  # noqa: PLC0415
+def _network(recipe: Recipe) -> TrainableSpanPP:
+    from ..training import initial  # noqa: PLC0415
 
-    files = _in(folder)
-    names = [(str(f.relative_to(folder)), f.stat().st_size) for f in files]
-    if not files:
-        raise TrainingError(f"{folder} has no images; give a folder of photos")
-    key = json.dumps([names, smallest])
-    path = out / "photos.bin"
-    packed = Photos.open(path, key) or Photos.pack(_pixels(files), path, smallest, key)
-    if not len(packed):
-        raise TrainingError(
-            f"{folder} has no photo whose shorter side is {smallest} px or more; give"
-            " larger photos, or ask for a smaller --patch"
-        )
-    return packed
-
-
-def _held_out(folder: Path) -> list[Tensor]:
-    photos = [images.read(path).pixels for path in _in(folder)]
-    if not photos or any(photo.shape[1] != 3 for photo in photos):
-        raise TrainingError(
-            f"--val {folder}: give a folder of images in colour, no alpha"
-        )
-    return photos
-
-
-def _in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise TrainingError(f"{folder}: no such folder")
-    return sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES
-    )
-
-
-def _pixels(files: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Yields (H, W, 3) in [0, 255]; says which files cannot be read."""
-    for path in files:
-        try:
-            pixels = images.read(path).pixels[0]
-        except ImageError as error:
-            typer.echo(f"skipped: {error}", err=True)
-            continue
-        colours = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
-        yield colours.mul(255).round_().to(torch.uint8).movedim(0, -1).numpy()
+    if recipe.weights is None:
+        hyper = Hyperparameters(channels=recipe.channels, scales=recipe.scales)
+        return initial.new_network(hyper, recipe.seed, recipe.branches)
+    path = Path(recipe.weights)
+    return initial.network_of(path, recipe.scales, recipe.seed, recipe.branches)

@@ -7,8 +7,7 @@ hold too (``conv_3x3_rep``, ``eval_conv``) follow from the branches;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -17,11 +16,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from .autocast import autocast_disabled
-from .body import Body
 from .hyperparameters import Hyperparameters
-from .igconv import IGConv
 from .reparam import BRANCH_TENSORS, BRANCHES, Conv3x3, fuse, fuse_bottleneck
-from .scale import Window, checked_scale, grid_scale, output_size
+from .trainable import InItsDtype, TrainableSpanPP
 
 PUBLISHED_ALPHA = 1.0
 """The published initial weight of each branch. The fused kernel then has 1.2 times the
@@ -81,6 +78,8 @@ class RepConvBranches(nn.Module):
         self.conv2 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv3 = _Bottleneck(in_channels, out_channels)
         self.alpha = nn.Parameter(torch.full((3,), alpha))
+        self.given: Conv3x3 | None = None
+        """The fused convolution, while `SpanPPBranches` runs; see `fused_together`."""
 
     def fused(self) -> Conv3x3:
         """Returns the equivalent 3x3 convolution; differentiable.
@@ -110,69 +109,63 @@ class RepConvBranches(nn.Module):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, *self.fused(), padding=1)
+        return F.conv2d(x, *(self.given or self.fused()), padding=1)
 
 
-class _FirstConv(RepConvBranches):
-    """The first convolution; it ignores autocast and computes in its weights' dtype."""
+def fused_together(convs: Sequence[RepConvBranches]) -> list[Conv3x3]:
+    """Returns what `RepConvBranches.fused` says of each, by a few large products.
 
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        with autocast_disabled(x.device.type):
-            return super().forward(x.to(self.alpha.dtype))
+    Convolutions of one shape are fused as one batch: on a GPU that is a fifth of the
+    launches, and on a processor larger matrices.
+    """
+    alike: dict[torch.Size, list[int]] = {}
+    for index, conv in enumerate(convs):
+        alike.setdefault(conv.conv2.weight.shape, []).append(index)
+    found: dict[int, Conv3x3] = {}
+    for indices in alike.values():
+        stacked = {
+            name: torch.stack([convs[i].get_parameter(name) for i in indices])
+            for name in BRANCH_TENSORS
+        }
+        with autocast_disabled(convs[0].alpha.device.type):
+            weights, biases = torch.vmap(fuse)(stacked)
+        for index, weight, bias in zip(indices, weights, biases):
+            found[index] = Conv3x3(weight, bias)
+    return [found[index] for index in range(len(convs))]
 
 
-class _LastConv(nn.Conv2d):
-    """The last convolution, likewise."""
-
-    @override
-    def forward(self, input: Tensor) -> Tensor:
-        with autocast_disabled(input.device.type):
-            return super().forward(input.to(self.weight.dtype))
+class _FirstConv(InItsDtype, RepConvBranches):
+    """The convolution that reads the image."""
 
 
-class SpanPPBranches(Body):
-    """The training network: ``(N, C, H, W), scale -> (N, 3, round(H*s), round(W*s))``.
-
-    Differentiable in every parameter; the kernel is made anew at each call.
-
-    Under autocast the first convolution, the last one and the upsampler stay float32. In
-    bfloat16 they shift the brightness of the whole image by a few thousandths, and the
-    gradient then follows that shift instead of the true direction.
+class SpanPPBranches(TrainableSpanPP):
+    """The training network with three branches behind every 3x3 convolution.
 
     Args:
         hyper: Sizes and trained scales.
-        alpha: The initial weight of each branch.
+        alpha: What each branch's share starts from.
     """
 
     def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
-        super().__init__(hyper, partial(RepConvBranches, alpha=alpha))
-        self.hyper = hyper
-        self.conv0 = _FirstConv(hyper.in_channels, hyper.channels, alpha)
-        self.conv_cat = _LastConv(4 * hyper.channels, hyper.channels, 1)
-        self.upsampler = IGConv(hyper)
-        self.register_buffer(
-            "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
+        super().__init__(
+            hyper,
+            partial(RepConvBranches, alpha=alpha),
+            partial(_FirstConv, alpha=alpha),
         )
 
     @override
     def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
-        """Upscales by ``scale``, by default the one the inference network starts with.
+        """As `TrainableSpanPP`, with the convolutions of one shape fused in one go."""
+        convs = [conv for _, conv in self._convs()]
+        for conv, given in zip(convs, fused_together(convs)):
+            conv.given = given
+        try:
+            return super().forward(x, scale)
+        finally:
+            for conv in convs:
+                conv.given = None
 
-        Raises:
-            ScaleError: ``scale`` is not a number in [1, 8].
-        """
-        if scale is None:
-            scale = self.hyper.default_scale
-        height, width = x.shape[-2:]
-        asked = checked_scale(scale, self.hyper.scales)
-        rows, cols = output_size(height, width, asked)
-        grid: Fraction = grid_scale(asked)
-        window = Window(0, 0, range(rows), range(cols))
-        features = self.features(x)
-        with autocast_disabled(x.device.type):
-            return self.upsampler.kernels(grid).render(features, window)
-
+    @override
     def fused_state_dict(self) -> dict[str, Tensor]:
         """Returns the state dict of the equivalent inference network, detached."""
         state: dict[str, Tensor] = {}

@@ -1,100 +1,74 @@
-"""The training loop: L1, Muon and Adam, cosine to 0, averaged weights as the result."""
+"""The training loop: batches in, averaged weights out."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from safetensors.torch import save  # pyright: ignore
 from tensorboard.summary import Writer
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
-from ..checkpoint import CONTINUOUS
 from ..errors import TrainingError
-from ..network.branches import SpanPPBranches
-from ..whole_file import write_whole
-from .muon import Muon, split
+from ..network.trainable import TrainableSpanPP
+from .losses import Loss
+from .muon import split
 from .patches import Batch
-
-ADAM_SHARE = 1 / 30
-"""Adam's learning rate over Muon's, which are not in the same units."""
-
-STATE = "state.ckpt"
-"""What a stopped run goes on from."""
-
-WEIGHTS = "spanpp.safetensors"
-"""The result: averaged weights with their branches, to use or to train further."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast."""
-
-    steps: int
-    learning_rate: float = 3e-3
-    """The share of its norm by which a step changes a matrix of the body, at first; it
-    falls to 0 over the steps by a cosine. Everything else is Adam's, at a thirtieth."""
-    warm_up: int = 100
-    """Steps over which it rises from 0 first."""
-    clip: float = 1.0
-    """The norm that gradients are scaled down to."""
-    ema: float = 0.998
-    """The share of the averaged weights that a step leaves as it was."""
-    save_every: int = 500
-    """Steps between two saved states."""
-
-    def optimizers(
-        self, matrices: Iterable[nn.Parameter], others: Iterable[nn.Parameter]
-    ) -> list[torch.optim.Optimizer]:
-        """Returns Muon and Adam at their highest learning rates; see `split`."""
-        return [
-            Muon(matrices, self.learning_rate),
-            torch.optim.Adam(others, self.learning_rate * ADAM_SHARE, (0.9, 0.99)),
-        ]
-
-    def share(self, step: int) -> float:
-        """Returns the share of the highest learning rate that a step has."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up))
-        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return rising * falling
+from .schedule import Schedule
+from .state import STATE, WEIGHTS, restore, write_state, write_weights
 
 
 class Report(NamedTuple):
-    """What became of a step."""
+    """What became of the steps since the last report."""
 
     step: int
-    """Counted from 1."""
-    scale: float
-    loss: float
+    """The last of them, counted from 1."""
+    losses: Mapping[float, float]
+    """The mean loss at each scale that was drawn."""
     gradient_norm: float
-    """Before it was clipped."""
+    """The largest, before it was clipped."""
+    learning_rate: float
+    """Of Muon, at the last step."""
+
+    @property
+    def loss(self) -> float:
+        """The mean over the scales that were drawn."""
+        return sum(self.losses.values()) / len(self.losses)
+
+    def scalars(self) -> dict[str, float]:
+        """Returns what is logged, by name."""
+        each = {f"loss/x{scale:.4g}": loss for scale, loss in self.losses.items()}
+        return each | {
+            "gradient_norm": self.gradient_norm,
+            "learning_rate": self.learning_rate,
+        }
 
 
-Judge = Callable[[SpanPPBranches], Mapping[str, float]]
+Validate = Callable[[TrainableSpanPP], Mapping[str, float]]
 """Measures the averaged weights; what it returns is logged by name."""
 
 
 def train(
-    network: SpanPPBranches,
+    network: TrainableSpanPP,
     patches: Callable[[int], Dataset[Batch]],
     schedule: Schedule,
     out: Path,
     *,
     fabric: Fabric,
     settings: Mapping[str, Any],
+    loss: Loss = F.l1_loss,
     workers: int = 0,
-    judge: Judge | None = None,
-    on_step: Callable[[Report], None] | None = None,
-) -> None:
+    validate: Validate | None = None,
+    on_report: Callable[[Report], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    finish: Callable[[TrainableSpanPP], TrainableSpanPP] = lambda network: network,
+) -> int:
     """Trains a network, or goes on with what was begun in ``out``.
 
     After every `Schedule.save_every` steps, ``out`` holds the state and the averaged
@@ -109,23 +83,34 @@ def train(
         fabric: Where it runs, in which precision, launched.
         settings: Everything that makes this run what it is, as JSON can hold it; stored
             with the weights, and compared when a run is taken up again.
+        loss: What is made small; see `LOSSES`.
         workers: Processes that prepare batches beside this one.
-        judge: Asked whenever the state is saved.
-        on_step: Called after each step.
+        validate: Called before the first step and whenever the state is saved.
+        on_report: Called after every `Schedule.log_every` steps.
+        should_stop: Asked after each step, by several processes at each report; then
+            the state is saved and the run ends.
+        finish: What the averaged weights go through after the last step.
+
+    Returns:
+        The steps done in all.
 
     Raises:
-        ValueError: ``out`` has the state of a run with other settings.
-        FloatingPointError: The loss is not finite any more.
+        TrainingError: ``out`` has the state of a run with other settings, or the loss is
+            not finite any more.
     """
-    averaging: Any = get_ema_multi_avg_fn(schedule.ema)  # pyright: ignore
-    average = AveragedModel(network, multi_avg_fn=averaging)
+
+    def averaged(now: Any, new: Any, count: Any) -> None:
+        weight = 1 - schedule.decay(int(count))
+        for mine, other in zip(now, new):
+            mine.lerp_(other, weight)
+
+    average = AveragedModel(network, multi_avg_fn=averaged).to(fabric.device)
     optimizers = schedule.optimizers(*split(network))
-    highest = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
     parts = {"network": network, "average": average}
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
-    done = _restored(out / STATE, settings, parts)
-    average.to(fabric.device)
-    model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
+    # only now are the weights where they are trained: the optimizers' state follows them
+    done = restore(out / STATE, settings, parts)
     loader = DataLoader(
         patches(fabric.global_rank),
         batch_size=None,
@@ -136,84 +121,89 @@ def train(
         "Iterable[Batch]",
         fabric.setup_dataloaders(loader, use_distributed_sampler=False),
     )
-    main = fabric.is_global_zero
-    log = Writer(str(out)) if main else None
-    for step, (low, high, scale) in enumerate(batches, done):
-        share = schedule.share(step)
-        for optimizer, rate in zip(ready, highest):
-            optimizer.param_groups[0]["lr"] = share * rate
-        loss = F.l1_loss(model(low, float(scale)), high)
-        fabric.backward(loss)
+    log = _Log(out, fabric.is_global_zero)
+
+    def measure(step: int) -> None:
+        if validate is not None and fabric.is_global_zero:
+            log.add(validate(cast(TrainableSpanPP, average.module)), step)
+
+    if done == 0:
+        measure(0)
+    seen: list[tuple[float, Tensor, Tensor]] = []
+    for step, (low, high, scale) in enumerate(batches, done + 1):
+        share = schedule.share(step - 1)
+        for optimizer, highest in zip(ready, schedule.rates):
+            optimizer.param_groups[0]["lr"] = share * highest
+        value = loss(model(low, float(scale)), high)
+        fabric.backward(value)
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         for optimizer in ready:
             optimizer.step()
             optimizer.zero_grad()
         average.update_parameters(network)
-        report = Report(step + 1, float(scale), loss.item(), norm.item())
-        if not math.isfinite(report.loss + report.gradient_norm):
-            raise FloatingPointError(
-                f"the loss is {report.loss} at step {report.step}; start again from the"
-                f" state in {out} or anew, with a lower learning rate than {schedule.learning_rate:g}"
+        seen.append((float(scale), value.detach(), norm))
+        pauses = schedule.saves_after(step) or step % schedule.log_every == 0
+        # several processes ask rarely: they wait for the answer of the first
+        asks = pauses or fabric.world_size == 1
+        stops = asks and bool(fabric.broadcast(should_stop()))
+        saves = stops or schedule.saves_after(step)
+        if saves or pauses:
+            report = _report(step, seen, share * schedule.learning_rate)
+            seen.clear()
+            log.add(report.scalars(), step)
+            if on_report is not None:
+                on_report(report)
+        if saves:
+            if fabric.is_global_zero:
+                made = cast(TrainableSpanPP, average.module)
+                made = finish(made) if step == schedule.steps else made
+                write_weights(out / WEIGHTS, made, settings, step)
+                write_state(out / STATE, settings, step, parts)
+            measure(step)
+        done = step
+        if stops:
+            break
+    log.close()
+    return done
+
+
+class _Log:
+    """TensorBoard's, in one process of all."""
+
+    def __init__(self, folder: Path, main: bool) -> None:
+        self.writer = Writer(str(folder)) if main else None
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _report(
+    step: int, seen: list[tuple[float, Tensor, Tensor]], learning_rate: float
+) -> Report:
+    """Reads the losses and gradient norms of some steps: the only wait for the GPU."""
+    scales = [scale for scale, _, _ in seen]
+    losses = _read([value for _, value, _ in seen])
+    norms = _read([norm for _, _, norm in seen])
+    for name, values in (("loss", losses), ("gradient norm", norms)):
+        bad = [value for value in values if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"the {name} is {bad[0]} by step {step}: start again from the saved"
+                f" state with a lower learning rate than {learning_rate:g}"
             )
-        if log is not None:
-            log.add_scalar(f"loss/x{report.scale:.4g}", report.loss, report.step)
-            log.add_scalar("gradient_norm", report.gradient_norm, report.step)
-            log.add_scalar("learning_rate", share * highest[0], report.step)
-        last = report.step == schedule.steps
-        if main and (last or report.step % schedule.save_every == 0):
-            made = cast(SpanPPBranches, average.module)
-            write_weights(out / WEIGHTS, made, settings, report.step)
-            _save(out / STATE, settings, report.step, parts)
-            if judge is not None and log is not None:
-                for name, value in judge(made).items():
-                    log.add_scalar(name, value, report.step)
-        if on_step is not None:
-            on_step(report)
-    if log is not None:
-        log.close()
-
-
-def write_weights(
-    path: Path, network: SpanPPBranches, settings: Mapping[str, Any], step: int
-) -> None:
-    """Writes a network with its branches as safetensors, whole or not at all."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
+    by_scale = {
+        scale: sum(v for s, v in zip(scales, losses) if s == scale)
+        / scales.count(scale)
+        for scale in sorted(set(scales))
     }
-    metadata = {
-        "format": "pt",
-        "architecture": "SpanPP",
-        "scales": json.dumps(network.hyper.scales),
-        CONTINUOUS: json.dumps(bool(settings.get("continuous"))),
-        "hyperparameters": json.dumps(asdict(network.hyper)),
-        "training": json.dumps({**settings, "step": step}),
-    }
-    write_whole(path, save(tensors, metadata))
+    return Report(step, by_scale, max(norms), learning_rate)
 
 
-def _save(
-    path: Path, settings: Mapping[str, Any], step: int, parts: Mapping[str, Any]
-) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"settings": json.dumps(settings), "step": step, **state}, partial)
-    partial.replace(path)
-
-
-def _restored(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
-    """Puts a saved state into its places and returns the steps done."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    before, now = json.loads(state["settings"]), json.loads(json.dumps(settings))
-    other = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-    if other:
-        raise TrainingError(
-            f"{path.parent} holds a run with {other[0]} = {before.get(other[0])}, and"
-            f" {now.get(other[0])} was asked for; ask for the same, or give another"
-            " folder"
-        )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])
+def _read(scalars: list[Tensor]) -> list[float]:
+    return cast("list[float]", torch.stack(scalars).tolist())  # pyright: ignore

@@ -8,7 +8,7 @@ for hidden layers in neural networks", 2024). PyTorch's own takes matrices only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,19 +61,21 @@ class Muon(torch.optim.Optimizer):
                 self._step(weights, group["lr"])
 
     def _step(self, weights: list[Tensor], rate: float) -> None:
-        """Weights of one shape in one batch of matrices."""
-        ahead: list[Tensor] = []
+        """Weights of one shape, as one batch of matrices (N, O, I*K*K)."""
         for weight in weights:
-            grad = weight.grad
-            assert grad is not None  # noqa: S101  (for the type checker)
-            state = self.state[weight]
-            if not state:
-                state["momentum"] = torch.zeros_like(weight)
-            momentum = state["momentum"].lerp_(grad, 1 - _MOMENTUM)
-            ahead.append(grad.lerp(momentum, _MOMENTUM).flatten(1))
-        for weight, way in zip(weights, orthogonal(torch.stack(ahead))):
-            ratio = (weight.square().sum() / way.square().sum().clamp_min(1e-9)).sqrt()
-            weight.sub_((rate * ratio * way).view_as(weight))
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        grads = [cast(Tensor, weight.grad) for weight in weights]
+        torch._foreach_lerp_(momenta, grads, 1 - _MOMENTUM)  # pyright: ignore
+        ahead = torch.stack(
+            torch._foreach_lerp(grads, momenta, _MOMENTUM)  # pyright: ignore
+        )
+        way = orthogonal(ahead.flatten(2)).view_as(ahead)
+        sizes = torch.stack(torch._foreach_norm(weights))  # pyright: ignore
+        lengths = way.square().sum((1, 2, 3, 4)).clamp_min(1e-9).sqrt()
+        way.mul_((-rate * sizes / lengths).view(-1, 1, 1, 1, 1))
+        torch._foreach_add_(weights, way.unbind())  # pyright: ignore
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from .degradation import DEGRADATIONS, Degradation
 from .photos import Photos
 
 MARGIN = 4
@@ -48,8 +49,8 @@ class ScaleDraw(NamedTuple):
         )
 
     @staticmethod
-    def continuous(scales: Sequence[int]) -> ScaleDraw:
-        """Whole scales in half of the steps, and fractions between them in the other."""
+    def continuous(scales: Sequence[int], share: float = 0.5) -> ScaleDraw:
+        """Whole scales, and fractions between them in some ``share`` of the steps."""
         low, high = min(scales), max(scales)
         between = sorted(
             {
@@ -64,8 +65,8 @@ class ScaleDraw(NamedTuple):
             return whole
         return ScaleDraw(
             whole.scales + tuple(between),
-            tuple(w / 2 for w in whole.weights)
-            + tuple(0.5 / len(between) for _ in between),
+            tuple(w * (1 - share) for w in whole.weights)
+            + tuple(share / len(between) for _ in between),
         )
 
 
@@ -88,6 +89,10 @@ class Patches(Dataset[Batch]):
     seed: int
     rank: int = 0
     """Number of the process: all see the same scale, and each its own patches."""
+    degradation: Degradation = DEGRADATIONS["none"]
+    """What low resolution suffers besides being made smaller."""
+    choices: int = 1
+    """Places drawn for each pair, of which the one with the most detail is taken."""
 
     def scale(self, step: int) -> Fraction:
         """Returns the scale of a step."""
@@ -107,27 +112,45 @@ class Patches(Dataset[Batch]):
     def _pair(
         self, random: np.random.Generator, scale: Fraction
     ) -> tuple[Tensor, Tensor]:
-        photo = int(random.integers(len(self.photos)))
         side = _cut(self.patch, scale)[1]
+        places = [self._crop(random, side) for _ in range(self.choices)]
+        crop = max(places, key=_detail) if self.choices > 1 else places[0]
+        full = torch.from_numpy(crop.astype(np.float32)).movedim(-1, 0)[None] / 255
+        full = full.rot90(int(random.integers(4)), (-2, -1))
+        full = full.flip(-1) if random.integers(2) else full
+        return pair(full, self.patch, scale, self.degradation, random)
+
+    def _crop(self, random: np.random.Generator, side: int) -> NDArray[np.uint8]:
+        """A square of a photo, (side, side, 3) in [0, 255], at one of its sizes."""
+        photo = int(random.integers(len(self.photos)))
         level = int(random.integers(len(self.photos.places[photo])))
         _, height, width = self.photos.places[photo][level]
         top = int(random.integers(height - side + 1))
         left = int(random.integers(width - side + 1))
-        pixels = self.photos.at(photo, level)
-        crop = pixels[top : top + side, left : left + side]
-        full = torch.from_numpy(crop.astype(np.float32)).movedim(-1, 0)[None] / 255
-        full = full.rot90(int(random.integers(4)), (-2, -1))
-        return pair(full.flip(-1) if random.integers(2) else full, self.patch, scale)
+        return self.photos.at(photo, level)[top : top + side, left : left + side]
 
 
-def pair(full: Tensor, patch: int, scale: Fraction) -> tuple[Tensor, Tensor]:
-    """Makes a pair of patches of a photo's crop, by an antialiased bicubic downscale.
+def _detail(crop: NDArray[np.uint8]) -> float:
+    """Returns the mean difference of neighbours in every second row, in green."""
+    return float(np.abs(np.diff(crop[::2, :, 1].astype(np.int16))).mean())
+
+
+def pair(
+    full: Tensor,
+    patch: int,
+    scale: Fraction,
+    degradation: Degradation,
+    random: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Makes a pair of patches of a photo's crop, by an antialiased downscale.
 
     Args:
         full: (1, 3, S, S) in [0, 1], of the side that `smallest_side` says.
         patch: P, side of the low-resolution patch in pixels; for a fraction p/q it is
             rounded down to a multiple of q.
         scale: s, exact.
+        degradation: What low resolution suffers besides.
+        random: What draws its strengths.
 
     Returns:
         (1, 3, P, P) in [0, 1], rounded to steps of 1/255 as an image file would be, and
@@ -135,10 +158,9 @@ def pair(full: Tensor, patch: int, scale: Fraction) -> tuple[Tensor, Tensor]:
     """
     margin, _ = _cut(patch, scale)
     wide = full.shape[-1] * scale.denominator // scale.numerator
-    low = full
-    if scale != 1:
-        low = F.interpolate(full, (wide, wide), mode="bicubic", antialias=True)
-    low = low.mul(255).round_().clamp_(0, 255).div_(255)
+    low = degradation.smaller(full, wide, random).mul(255).round_().clamp_(0, 255)
+    stored = degradation.stored(low[0].movedim(0, -1).byte().numpy(), random)
+    low = torch.from_numpy(stored.astype(np.float32)).movedim(-1, 0)[None] / 255
     edge = int(margin * scale)
     return (
         low[..., margin : wide - margin, margin : wide - margin],

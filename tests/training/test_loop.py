@@ -13,12 +13,15 @@ from tiny import training_network
 
 import spanpp_core
 from spanpp_core import images
+from spanpp_core.errors import TrainingError
+from spanpp_core.training.initial import network_of
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos
-from spanpp_core.training.start import network_of
+from spanpp_core.training.schedule import Schedule
 
 Fabric = pytest.importorskip("lightning_fabric").Fabric
 loop = pytest.importorskip("spanpp_core.training.loop")
+state = pytest.importorskip("spanpp_core.training.state")
 
 DRAW = ScaleDraw.whole((1, 2, 3, 4))
 PATCH = 12
@@ -36,7 +39,17 @@ def photos(tmp_path_factory):
     return Photos.pack([image], path, smallest_side(PATCH, DRAW), "key")
 
 
-def run(photos, out, *, kill_at: int = 0, steps: int = 12, **settings) -> list:
+def run(
+    photos,
+    out,
+    *,
+    kill_at: int = 0,
+    stop_at: int = 0,
+    steps: int = 12,
+    validate=None,
+    ema: float = 0.998,
+    **settings,
+) -> list:
     reports = []
 
     def watch(report):
@@ -48,13 +61,21 @@ def run(photos, out, *, kill_at: int = 0, steps: int = 12, **settings) -> list:
     loop.train(
         training_network(),
         lambda rank: Patches(photos, DRAW, PATCH, 2, 0, rank),
-        loop.Schedule(steps, 3e-2, warm_up=2, save_every=5),
+        Schedule(steps, 3e-2, warm_up=2, save_every=5, log_every=1, ema=ema),
         out,
         fabric=Fabric(accelerator="cpu", devices=1),
         settings=settings,
-        on_step=watch,
+        validate=validate,
+        on_report=watch,
+        should_stop=lambda: len(reports) + 1 == stop_at,
     )
     return reports
+
+
+def assert_same_weights(one, other) -> None:
+    expected = load_file(one / state.WEIGHTS)
+    for name, tensor in load_file(other / state.WEIGHTS).items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize("kill_at", [3, 5, 8])
@@ -64,29 +85,78 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, photos, kill_at):
         run(photos, tmp_path / "killed", kill_at=kill_at)
     rest = run(photos, tmp_path / "killed")
     assert rest == whole[-len(rest) :]
-    expected = load_file(tmp_path / "whole" / loop.WEIGHTS)
-    for name, tensor in load_file(tmp_path / "killed" / loop.WEIGHTS).items():
-        assert torch.equal(tensor, expected[name]), name
+    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_run_that_is_asked_to_stop_saves_that_very_step_and_goes_on(tmp_path, photos):
+    whole = run(photos, tmp_path / "whole")
+    assert len(run(photos, tmp_path / "stopped", stop_at=3)) == 3
+    rest = run(photos, tmp_path / "stopped")
+    assert rest == whole[3:]
+    assert_same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_run_can_be_made_longer(tmp_path, photos):
+    """Before its tail, no step knows how many there will be."""
+    run(photos, tmp_path / "longer", stop_at=6, steps=12, learning_rate=1)
+    run(photos, tmp_path / "longer", steps=20, learning_rate=1)
+    run(photos, tmp_path / "whole", steps=20, learning_rate=1)
+    assert_same_weights(tmp_path / "whole", tmp_path / "longer")
+
+
+def test_a_finished_run_can_go_on_at_another_rate(tmp_path, photos):
+    run(photos, tmp_path, learning_rate=1)
+    reports = run(photos, tmp_path, steps=14, learning_rate=0.5)
+    assert [report.step for report in reports] == [13, 14]
+
+
+def test_a_short_run_is_not_mostly_its_initial_weights(tmp_path, photos):
+    """Its average forgets them, though in the long run it looks 500 steps back."""
+    run(photos, tmp_path, steps=60)
+    initial = training_network().state_dict()
+    live = torch.load(tmp_path / state.STATE, weights_only=True)["network"]
+    made = load_file(tmp_path / state.WEIGHTS)
+
+    def away(one, other):
+        names = [name for name in made if name != "MetaIGConv"]
+        return sum(float((one[n] - other[n]).square().sum()) for n in names) ** 0.5
+
+    assert away(made, live) < 0.2 * away(initial, live)
+
+
+def test_validation_comes_before_the_first_step_and_at_each_save(tmp_path, photos):
+    measured = []
+    run(photos, tmp_path, validate=lambda network: measured.append(network) or {})
+    assert len(measured) == 1 + 3  # at 0, 5, 10 and 12
+
+
+def test_a_report_holds_the_mean_loss_of_each_scale_since_the_last():
+    seen = [(1.0, 0.5, 3.0), (2.0, 0.25, 4.0), (1.0, 1.5, 2.0)]
+    tensors = [(s, torch.tensor(v), torch.tensor(n)) for s, v, n in seen]
+    report = loop._report(30, tensors, 0.1)
+    assert report.losses == {1.0: 1.0, 2.0: 0.25}
+    assert report.gradient_norm == 4.0
+    assert report.loss == 0.625
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path, photos):
     run(photos, tmp_path)
-    before = (tmp_path / loop.WEIGHTS).read_bytes()
+    before = (tmp_path / state.WEIGHTS).read_bytes()
     assert run(photos, tmp_path) == []
-    assert (tmp_path / loop.WEIGHTS).read_bytes() == before
+    assert (tmp_path / state.WEIGHTS).read_bytes() == before
 
 
 def test_a_run_with_other_settings_is_not_taken_up(tmp_path, photos):
-    run(photos, tmp_path, learning_rate=1)
-    with pytest.raises(ValueError, match="learning_rate = 1, and 2 was asked for"):
-        run(photos, tmp_path, learning_rate=2)
+    run(photos, tmp_path, batch=1)
+    with pytest.raises(TrainingError, match="batch = 1, and 2 was asked for"):
+        run(photos, tmp_path, batch=2)
 
 
 def test_the_weights_say_how_they_were_made_and_open_like_any(tmp_path, photos):
     run(photos, tmp_path, learning_rate=1)
-    model = spanpp_core.load(tmp_path / loop.WEIGHTS)
+    model = spanpp_core.load(tmp_path / state.WEIGHTS)
     assert model.scales == (1, 2, 3, 4)
-    with safe_open(tmp_path / loop.WEIGHTS, "pt") as file:
+    with safe_open(tmp_path / state.WEIGHTS, "pt") as file:
         training = json.loads(file.metadata()["training"])
     assert training == {"learning_rate": 1, "step": 12}
 
@@ -95,31 +165,23 @@ def test_a_loss_that_explodes_is_said_in_one_line(tmp_path, photos):
     broken = training_network()
     with torch.no_grad():
         broken.conv_cat.weight.fill_(torch.inf)
-    with pytest.raises(FloatingPointError, match=r"at step 1; .*lower learning rate"):
+    with pytest.raises(TrainingError, match=r"loss is .* by step 5: .*lower learning"):
         loop.train(
             broken,
             lambda rank: Patches(photos, DRAW, PATCH, 2, 0, rank),
-            loop.Schedule(5),
+            Schedule(5),
             tmp_path,
             fabric=Fabric(accelerator="cpu", devices=1),
             settings={},
         )
-    assert not (tmp_path / loop.STATE).exists()
+    assert not (tmp_path / state.STATE).exists()
 
 
 def test_it_learns(tmp_path, photos):
     """From far away, in a hundred steps, at the scale that is easiest to measure."""
     reports = run(photos, tmp_path, steps=120)
-    doubled = [report.loss for report in reports if report.scale == 2]
+    doubled = [report.losses[2.0] for report in reports if 2.0 in report.losses]
     assert sum(doubled[-5:]) < 0.7 * sum(doubled[:5])
-
-
-def test_the_rate_rises_and_falls_to_nothing():
-    schedule = loop.Schedule(1000, warm_up=10)
-    shares = [schedule.share(step) for step in range(1000)]
-    assert shares[0] == pytest.approx(0.1)
-    assert max(shares) == pytest.approx(1, rel=1e-3)
-    assert shares[-1] < 1e-5
 
 
 @pytest.mark.parametrize("scale", [1, 2, Fraction(3, 2)], ids=str)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from spanpp_core.resize import resize
+from spanpp_core.training.degradation import DEGRADATIONS, PHOTO
 from spanpp_core.training.patches import Patches, ScaleDraw, pair, smallest_side
 from spanpp_core.training.photos import Photos
 
+CLEAN = DEGRADATIONS["none"]
 WHOLE = ScaleDraw.whole((1, 2, 3, 4))
 CONTINUOUS = ScaleDraw.continuous((1, 2, 3, 4))
 
@@ -57,7 +59,7 @@ def test_a_pair_is_a_part_of_the_whole_photo_scaled_down(scale):
     whole = torch.from_numpy(photo(side + 2 * margin, side + 2 * margin))
     whole = whole.movedim(-1, 0)[None] / 255
     crop = whole[..., margin : margin + side, margin : margin + side]
-    low, high = pair(crop, 12, scale)
+    low, high = pair(crop, 12, scale, CLEAN, np.random.default_rng(0))
     around = (whole.shape[-1] - high.shape[-1]) // 2
     assert torch.equal(high, whole[..., around:-around, around:-around])
     edge = whole.shape[-1] * scale.denominator // scale.numerator
@@ -104,3 +106,31 @@ def test_continuous_draws_fractions_inside_the_trained_range():
     assert {Fraction(3, 2), Fraction(5, 2), Fraction(7, 2)} < set(CONTINUOUS.scales)
     assert all(1 <= scale <= 4 for scale in CONTINUOUS.scales)
     assert ScaleDraw.continuous((2,)) == ScaleDraw.whole((2,))
+
+
+def test_fractions_come_as_often_as_asked():
+    draw = ScaleDraw.continuous((1, 2, 3, 4), 0.25)
+    fractional = [w for s, w in zip(*draw) if s.denominator > 1]
+    assert sum(fractional) == pytest.approx(0.25)
+
+
+def test_of_several_places_the_most_detailed_is_taken(tmp_path):
+    smallest = smallest_side(12, WHOLE)
+    flat = np.full((smallest, smallest, 3), 128, np.uint8)
+    made = [flat, flat, flat, photo(smallest, smallest)]
+    packed = Photos.pack(made, tmp_path / "photos.bin", smallest, "key")
+
+    def flat_ones(choices: int) -> int:
+        patches = Patches(packed, WHOLE, 12, 40, seed=0, choices=choices)
+        return sum(bool(high.max() == high.min()) for high in patches[0].high)
+
+    assert flat_ones(4) < 0.6 * flat_ones(1)
+
+
+def test_degraded_pairs_are_a_function_of_the_step_and_keep_the_original(photos):
+    degraded = Patches(photos, CONTINUOUS, 12, 8, 3, degradation=PHOTO)
+    clean = Patches(photos, CONTINUOUS, 12, 8, 3)
+    first, again = degraded[5], degraded[5]
+    assert torch.equal(first.low, again.low)
+    assert first.low.shape == clean[5].low.shape
+    assert not torch.equal(first.low, clean[5].low)

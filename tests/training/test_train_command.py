@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from front_door import spanpp
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 import spanpp_core
@@ -91,6 +93,12 @@ def test_a_run_killed_at_any_time_ends_as_if_it_had_not_been(tmp_path, folder):
         (("--patch", 400), "no photo whose shorter side is 1632 px or more"),
         (("--weights", "nothing.pth"), "nothing.pth: no such file"),
         (("--val", "nowhere"), "nowhere: no such folder"),
+        (("--lr", 0), "the learning rate is 0; give more than 0"),
+        (("--recipe", "nothing.toml"), "nothing.toml: "),
+        (
+            ("--weights", spanpp_core.bundled_model()),
+            "--channels 4 is of a new network, and --weights ",
+        ),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -100,8 +108,95 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, folder, capsys, options, me
     said = capsys.readouterr().err.strip()
     assert message in said
     assert len(said.splitlines()) == 1
+    assert not out.exists()
 
 
 def test_a_folder_without_photos_is_said_in_one_line(tmp_path, capsys):
     assert spanpp("train", tmp_path, "-o", tmp_path / "run") == 2
     assert "has no images" in capsys.readouterr().err
+
+
+def test_a_recipe_is_a_run_and_options_go_before_it(tmp_path, folder):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        "steps = 3\nbatch = 1\npatch = 12\nchannels = 4\nbranches = false\n"
+        'loss = "charbonnier"\ndegrade = "photo"\ncontinuous = true\nchoices = 2\n'
+    )
+    out = tmp_path / "run"
+    options = ("--recipe", recipe, "--steps", 2, "--device", "cpu")
+    assert spanpp("train", folder, "-o", out, *options) == 0
+    with safe_open(out / "spanpp.safetensors", "pt") as file:
+        settings = json.loads(file.metadata()["training"])
+    assert settings["steps"] == settings["step"] == 2
+    assert (settings["loss"], settings["degrade"]) == ("charbonnier", "photo")
+    assert spanpp_core.load(out / "spanpp.safetensors").continuous
+
+
+def test_weights_that_know_fractions_are_trained_on_them_further(
+    tmp_path, folder, capsys
+):
+    options = ("--weights", spanpp_core.bundled_model(), "--plain", "--steps", 1)
+    few = ("--batch", 1, "--patch", 12, "--device", "cpu")
+    for name, flags in (("as-they-are", ()), ("whole", ("--whole",))):
+        assert (
+            spanpp("train", folder, "-o", tmp_path / name, *options, *few, *flags) == 0
+        )
+    made = [
+        spanpp_core.load(tmp_path / n / "spanpp.safetensors")
+        for n in ("as-they-are", "whole")
+    ]
+    assert [model.continuous for model in made] == [True, False]
+    assert "which --whole makes them forget" in capsys.readouterr().err
+
+
+def test_it_stops_after_some_minutes_and_goes_on(tmp_path, folder, capsys):
+    run = ("train", folder, "-o", tmp_path / "run", *TINY_RUN, "--steps", 4)
+    for expected in (1, 2):
+        assert spanpp(*run, "--minutes", 0) == 0
+        assert f"saved at step {expected} of 4" in capsys.readouterr().err
+    assert spanpp(*run) == 0
+    assert "stopped" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts by a POSIX signal")
+def test_ctrl_c_saves_the_step_at_hand(tmp_path, folder):
+    program = "import sys; from spanpp_core.command import main; main()"
+    root = Path(spanpp_core.__file__).parents[1]
+    out = tmp_path / "run"
+    arguments = ["train", str(folder), *TINY_RUN, "--steps", "100000", "-o", str(out)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while child.poll() is None and not any(out.glob("events*")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate()
+    assert child.returncode == 130
+    assert "stopped and saved at step" in said
+    assert (out / "state.ckpt").exists()
+
+
+def test_validation_takes_grey_photos_and_shows_bicubic_beside(
+    tmp_path, folder, capsys
+):
+    grey = images.read(folder / "raccoon.png").pixels[:, :1]
+    images.write(folder / "grey.png", images.Picture(grey, 8))
+    run = ("train", folder, "-o", tmp_path / "run", *TINY_RUN, "--steps", 1)
+    assert spanpp(*run, "--val", folder) == 0
+    said = capsys.readouterr().err
+    assert "bicubic x1 " in said
+    assert said.count("weights x1 ") == 2
+
+
+def test_other_photos_in_the_folder_are_noticed_when_a_run_is_taken_up(
+    tmp_path, folder, capsys
+):
+    run = ("train", folder, "-o", tmp_path / "run", *TINY_RUN)
+    assert spanpp(*run, "--steps", 1) == 0
+    (folder / "raccoon.png").rename(folder / "other.png")
+    assert spanpp(*run, "--steps", 2) == 2
+    assert "holds a run with photos = 1 files, " in capsys.readouterr().err

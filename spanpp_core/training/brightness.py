@@ -1,0 +1,91 @@
+"""The mean brightness of what a network makes, put right after training.
+
+L1 asks for the median of each pixel and bfloat16 rounds on the way, so that trained
+networks come out darker or brighter than the original by a few tenths of 1/255, at every
+scale by another amount. The last bias of the body reaches every pixel of every scale
+through the kernels alone: least squares over the scales finds the change that puts them
+right together.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..network.trainable import TrainableSpanPP
+from .degradation import DEGRADATIONS
+from .patches import Batch, Patches, ScaleDraw
+
+BATCHES = 4
+"""Batches of each scale that the shift is measured on."""
+
+FEEBLE = 1e-4
+"""The share of the largest singular value below which a direction is left alone."""
+
+
+def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
+    """Returns batches of every trained scale: of any part of a photo, not degraded."""
+    plain = replace(patches, degradation=DEGRADATIONS["none"], choices=1)
+    return {
+        scale: [
+            replace(plain, draw=ScaleDraw((scale,), (1.0,)))[step]
+            for step in range(BATCHES)
+        ]
+        for scale in patches.draw.scales
+    }
+
+
+def shifts(
+    network: TrainableSpanPP, batches: Mapping[Fraction, Iterable[Batch]]
+) -> dict[Fraction, Tensor]:
+    """Returns the mean of made minus original by scale: (3,) each, R, G and B."""
+    at = network.conv_cat.weight.device
+    with torch.no_grad():
+        return {
+            scale: torch.stack(
+                [
+                    (network(low.to(at), float(scale)) - high.to(at)).mean((0, 2, 3))
+                    for low, high, _ in some
+                ]
+            ).mean(0)
+            for scale, some in batches.items()
+        }
+
+
+def balanced(
+    network: TrainableSpanPP, batches: Mapping[Fraction, Iterable[Batch]]
+) -> TrainableSpanPP:
+    """Returns a copy whose mean brightness is that of the originals, at every scale.
+
+    Args:
+        network: In its training form, float32; it is left as it is.
+        batches: What is measured, by scale; read once.
+    """
+    made = copy.deepcopy(network)
+    bias = made.conv_cat.get_parameter("bias")
+    shift = torch.cat([*shifts(made, batches).values()])  # (3 * scales,)
+    reach = torch.cat([_reach(made, scale) for scale in batches])  # (3 * scales, C)
+    # the smallest change of all that do it as well
+    inverse = cast(Tensor, torch.linalg.pinv(reach.double(), rtol=FEEBLE))  # pyright: ignore
+    change = inverse @ shift.double()
+    with torch.no_grad():
+        bias -= change.to(bias)
+    return made
+
+
+def _reach(network: TrainableSpanPP, scale: Fraction) -> Tensor:
+    """Returns how each value of the last bias moves the mean of R, G and B: (3, C)."""
+    low = torch.zeros(1, network.hyper.in_channels, 8, 8)
+    low = low.to(network.conv_cat.weight)
+    bias = network.conv_cat.get_parameter("bias")
+    edge = -(-2 * scale.numerator // scale.denominator)  # what zero padding reaches
+    inside = network(low, float(scale))[..., edge:-edge, edge:-edge].mean((0, 2, 3))
+    return torch.stack(
+        [torch.autograd.grad(each, bias, retain_graph=True)[0] for each in inside]
+    )

@@ -1,0 +1,146 @@
+"""A recipe: everything that makes a training what it is, in one TOML file.
+
+Its keys are the fields of `Recipe`; what it leaves out has the value here, and what the
+command line says goes before it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..errors import TrainingError, first_line
+from ..network.scale import MAX_SCALE, MIN_SCALE
+from ..optional import require
+from .degradation import DEGRADATIONS, DegradationName
+from .losses import LossName
+from .patches import ScaleDraw
+from .schedule import Schedule
+
+TrainingPrecision = Literal["fp32", "bf16"]
+"""What the body runs in; the weights are float32 always."""
+
+NEW_RATE = 1e-2
+"""Muon's learning rate for a new network: half of the fastest that was stable."""
+
+FURTHER_RATE = 2e-3
+"""The same for one that is trained already."""
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "loss": get_args(LossName),
+    "degrade": tuple(DEGRADATIONS),
+    "precision": get_args(TrainingPrecision),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, on what patches, and how."""
+
+    scales: tuple[int, ...] = (1, 2, 3, 4)
+    """The trained whole scales, from 1 to 8."""
+    continuous: bool | None = None
+    """Whether some steps are at fractional scales. None: as ``weights`` were trained."""
+    fractions: float = 0.5
+    """The share of such steps, if any."""
+    weights: str | None = None
+    """The SpanPP file to begin with; None begins with a random network."""
+    channels: int = 48
+    """Of a random network."""
+    branches: bool = True
+    """Whether three branches stand behind each 3x3 convolution, as published, or none."""
+    batch: int = 8
+    """Pairs of patches a step, in each process."""
+    patch: int = 48
+    """Side of the low-resolution patches, in pixels."""
+    choices: int = 1
+    """Places drawn for each patch, of which the most detailed one is taken."""
+    degrade: DegradationName = "none"
+    """What low resolution suffers besides being made smaller."""
+    loss: LossName = "l1"
+    steps: int = 20_000
+    learning_rate: float | None = None
+    """Muon's. None: `NEW_RATE`, or `FURTHER_RATE` with ``weights``."""
+    warm_up: int = 100
+    tail: float = 0.5
+    ema: float = 0.998
+    precision: TrainingPrecision = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise TrainingError(
+                    f"{name} is {getattr(self, name)!r}; give one of {', '.join(known)}"
+                )
+        scales = self.scales
+        good = scales and all(MIN_SCALE <= s <= MAX_SCALE for s in scales)
+        if not good or len(set(scales)) != len(scales):
+            raise TrainingError(
+                f"--scales {' '.join(map(str, scales))}: give whole numbers from"
+                f" {MIN_SCALE} to {MAX_SCALE}, each once"
+            )
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise TrainingError(
+                f"the learning rate is {self.learning_rate:g}; give more than 0"
+            )
+
+    @staticmethod
+    def read(path: Path | None, given: Mapping[str, Any]) -> Recipe:
+        """Reads a TOML file, and puts what was ``given`` beside it before it.
+
+        Raises:
+            TrainingError: The file is not TOML, or has a key or a value of another kind
+                than the fields of this class.
+        """
+        found = {} if path is None else _toml(path)
+        example = asdict(
+            replace(Recipe(), continuous=False, weights="", learning_rate=0.1)
+        )
+        for key, value in found.items():
+            if key not in example:
+                known = ", ".join(field.name for field in fields(Recipe))
+                raise TrainingError(f"{path}: {key} is no setting; they are {known}")
+            wanted = example[key]
+            fits = isinstance(value, list if key == "scales" else type(wanted))
+            whole_for_real = isinstance(wanted, float) and type(value) is int
+            if not (fits or whole_for_real) or (
+                isinstance(value, bool) and not isinstance(wanted, bool)
+            ):
+                raise TrainingError(
+                    f"{path}: {key} is {value!r}; give something like {wanted!r}"
+                )
+        made = {**found, **given}
+        if "scales" in made:
+            made["scales"] = tuple(sorted(made["scales"]))
+        return Recipe(**made)
+
+    def draw(self) -> ScaleDraw:
+        """Returns the scales of steps."""
+        if self.continuous:
+            return ScaleDraw.continuous(self.scales, self.fractions)
+        return ScaleDraw.whole(self.scales)
+
+    def schedule(self, save_every: int) -> Schedule:
+        """Returns how long and how fast."""
+        rate = self.learning_rate or (FURTHER_RATE if self.weights else NEW_RATE)
+        return Schedule(
+            self.steps,
+            rate,
+            self.warm_up,
+            self.tail,
+            ema=self.ema,
+            save_every=save_every,
+        )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    loads = require("Reading a recipe", "train", name).loads
+    try:
+        return loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: {first_line(error)}") from error

@@ -1,0 +1,70 @@
+"""How long a training takes, and how large its steps are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .muon import Muon
+
+ADAM_SHARE = 1 / 30
+"""Adam's learning rate over Muon's, which are not in the same units."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of each step, and how the weights are averaged."""
+
+    steps: int
+    learning_rate: float = 3e-3
+    """The share of its norm by which a step changes a matrix of the body, at most.
+    Everything else is Adam's, at a thirtieth."""
+    warm_up: int = 100
+    """Steps over which the rate rises from 0 first."""
+    tail: float = 0.5
+    """The share of the steps, at the end, over which it falls to 0 in a straight line.
+    Until then no step depends on how many there will be, so a run can be made longer."""
+    clip: float = 1.0
+    """The norm that gradients are scaled down to."""
+    ema: float = 0.998
+    """The share of the averaged weights that a step keeps, in the long run; see
+    `decay`."""
+    save_every: int = 500
+    """Steps between two saved states."""
+    log_every: int = 10
+    """Steps between two reports. Only then is the loss read, which waits for the GPU."""
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The highest learning rates of Muon and of Adam."""
+        return self.learning_rate, self.learning_rate * ADAM_SHARE
+
+    def optimizers(
+        self, matrices: Iterable[nn.Parameter], others: Iterable[nn.Parameter]
+    ) -> list[torch.optim.Optimizer]:
+        """Returns Muon and Adam at their highest learning rates; see `muon.split`."""
+        of_muon, of_adam = self.rates
+        return [
+            Muon(matrices, of_muon),
+            torch.optim.Adam(others, of_adam, (0.9, 0.99), foreach=True),
+        ]
+
+    def share(self, step: int) -> float:
+        """Returns the share of the highest learning rate that a step has, from 0 on."""
+        rising = min(1.0, (step + 1) / max(1, self.warm_up))
+        falling = min(1.0, (self.steps - step) / max(1.0, self.tail * self.steps))
+        return rising * falling
+
+    def decay(self, averaged: int) -> float:
+        """Returns the share that an average over so many steps keeps when one is added.
+
+        It rises to `ema`, so that a short run is not mostly its initial weights.
+        """
+        return min(self.ema, (1 + averaged) / (10 + averaged))
+
+    def saves_after(self, step: int) -> bool:
+        """Returns whether the state is saved after the step, counted from 1."""
+        return step % self.save_every == 0 or step == self.steps

@@ -1,0 +1,77 @@
+"""What a run leaves on disk: the weights to use, and the state to go on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save  # pyright: ignore
+
+from ..checkpoint import CONTINUOUS
+from ..errors import TrainingError
+from ..network.trainable import TrainableSpanPP
+from ..whole_file import write_whole
+
+STATE = "state.ckpt"
+"""What a stopped run goes on from."""
+
+WEIGHTS = "spanpp.safetensors"
+"""The result: averaged weights, to use or to train further."""
+
+ADJUSTABLE = ("steps", "learning_rate", "tail")
+"""The settings that may change when a run is taken up again."""
+
+
+def write_weights(
+    path: Path, network: TrainableSpanPP, settings: Mapping[str, Any], step: int
+) -> None:
+    """Writes a network in its training form as safetensors, whole or not at all."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {
+        "format": "pt",
+        "architecture": "SpanPP",
+        "scales": json.dumps(network.hyper.scales),
+        CONTINUOUS: json.dumps(bool(settings.get(CONTINUOUS))),
+        "hyperparameters": json.dumps(asdict(network.hyper)),
+        "training": json.dumps({**settings, "step": step}),
+    }
+    write_whole(path, save(tensors, metadata))
+
+
+def write_state(
+    path: Path, settings: Mapping[str, Any], step: int, parts: Mapping[str, Any]
+) -> None:
+    """Writes the state of the parts of a run after a step, whole or not at all."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"settings": json.dumps(settings), "step": step, **state}, partial)
+    partial.replace(path)
+
+
+def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
+    """Puts a saved state into the parts of a run, and returns the steps done.
+
+    Raises:
+        TrainingError: The state is of a run with other settings than `ADJUSTABLE` ones.
+    """
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    before, now = json.loads(state["settings"]), json.loads(json.dumps(settings))
+    for key in {**before, **now}:
+        if key not in ADJUSTABLE and before.get(key) != now.get(key):
+            raise TrainingError(
+                f"{path.parent} holds a run with {key} = {before.get(key)}, and"
+                f" {now.get(key)} was asked for; ask for the same, or give another"
+                " folder"
+            )
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])

@@ -1,0 +1,49 @@
+"""The photos of a folder."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from spanpp_core import images
+from spanpp_core.errors import TrainingError
+from spanpp_core.training import folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    made = tmp_path / "photos"
+    made.mkdir()
+    for name, channels in (("colour", 3), ("grey", 1), ("alpha", 4)):
+        pixels = torch.rand(1, channels, 20, 24)
+        images.write(made / f"{name}.png", images.Picture(pixels, 8))
+    return made
+
+
+def test_grey_photos_and_those_with_alpha_are_validated_with_too(photos):
+    assert [tuple(photo.shape) for photo in folder.whole(photos)] == [
+        (1, 3, 20, 24)
+    ] * 3
+
+
+def test_other_photos_are_noticed(photos):
+    before = folder.digest(photos)
+    assert folder.digest(photos) == before
+    os.utime(photos / "grey.png", (1, 1))
+    assert folder.digest(photos) != before
+
+
+def test_nothing_is_made_when_no_photo_is_large_enough(tmp_path, photos):
+    with pytest.raises(TrainingError, match="no photo whose shorter side is 50 px"):
+        folder.packed(photos, tmp_path / "run", 50)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_no_images_are_named_and_left_out(tmp_path, photos):
+    (photos / "broken.png").write_bytes(b"nothing")
+    skipped = []
+    found = folder.packed(photos, tmp_path / "run", 10, skipped.append)
+    assert len(found) == 3
+    assert ["broken.png" in str(error) for error in skipped] == [True]
