@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "research"
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="the benchmarks are in the repository alone"

@@ -4,8 +4,8 @@ Every network sees the same patches for the same seed, at x2, with Adam and L1, 
 warm-up, clipping or decay. A run that is in the file of results already is not run
 again, so the command can be stopped and given again, or given with more seeds.
 
-Run: python benchmarks/stability.py PHOTOS [--held-out FOLDER] [--steps 60] [--seeds 5]
-[--rates 5e-4 1e-3 2e-3 4e-3] [--out stability.jsonl] [--plot stability.png], with
+Run: python benchmarks/research/stability.py PHOTOS [--held-out FOLDER] [--steps 60]
+[--seeds 5] [--rates 5e-4 1e-3 2e-3 4e-3] [--out stability.jsonl] [--plot stability.png], with
 resselt and matplotlib installed.
 """
 
@@ -27,11 +27,11 @@ import rivals
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from quality import photo
 from torch import Tensor, nn
 from trajectory import diverged, passed, percentile, spikes
 
 import spanpp_core
+from spanpp_core import images
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import PUBLISHED_ALPHA, STEADY_ALPHA
 from spanpp_core.resize import resize
@@ -71,7 +71,7 @@ def photos_of(folder: Path, pack: Path, smallest: int) -> Photos:
 
 def middle_of(path: Path) -> Tensor:
     """Reads the middle of a photo as (1, 3, CROP, CROP) in [0, 1]."""
-    pixels = photo(path)
+    pixels = images.read(path).pixels[:, :3]
     top, left = ((side - CROP) // 2 for side in pixels.shape[-2:])
     return pixels[..., top : top + CROP, left : left + CROP]
 

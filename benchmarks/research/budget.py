@@ -1,12 +1,12 @@
 """One SpanPP for all scales against one SPAN for each, trained on the same budget.
 
 Each network gets the same number of steps, patches of the same size drawn from the same
-seed, and the schedule of `spanpp train`: L1, Muon and Adam, warm-up, cosine, clipping. So
+seed, and the schedule of `spanpp train`: L1, Muon and Adam, warm-up, straight decay, clipping. So
 SpanPP spends on each scale a quarter of the steps that a SPAN spends on its only one.
 SPAN is spandrel's, without its normalisation, trained in weight space as SpanPP is;
 SpanPP starts from alpha = 1/3.
 
-Run: python benchmarks/budget.py PHOTOS TEST [--steps 600] [--scales 2 3 4]
+Run: python benchmarks/research/budget.py PHOTOS TEST [--steps 600] [--scales 2 3 4]
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from statistics import mean
 import rivals
 import torch
 import torch.nn.functional as F
-from quality import photo
 from stability import photos_of
 from torch import Tensor, nn
 
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import STEADY_ALPHA, SpanPPBranches
-from spanpp_core.training.loop import Schedule
+from spanpp_core.training.folder import whole
 from spanpp_core.training.muon import split
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
+from spanpp_core.training.schedule import Schedule
 from spanpp_core.training.validation import degraded
 
 SPANPP_SCALES = (1, 2, 3, 4)
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    test = [photo(path) for path in sorted(given.test.iterdir())]
+    test = whole(given.test)
     schedule = Schedule(given.steps, given.rate)
     every = ScaleDraw.whole(SPANPP_SCALES)
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@ convolution fused inside the graph and its three branches run one by one, over a
 convolutions of a new network. Then what a whole step takes (forward, L1, backward,
 Adam), both ways in turn, the median of the rounds.
 
-Run on an idle machine: python benchmarks/training_step.py [--rounds 5] [--batch 8]
-[--patch 32] [--threads N]
+Run on an idle machine: python benchmarks/research/training_step.py [--rounds 5]
+[--batch 8] [--patch 32] [--threads N]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import copy
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from spanpp_core.network.branches import RepConvBranches, SpanPPBranches
 from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.trainable import TrainableSpanPP
 
 BAR = 1e-10
 """What float64 may differ by."""
@@ -37,6 +39,7 @@ def by_branches(network: SpanPPBranches) -> SpanPPBranches:
     for module in network.modules():
         if isinstance(module, RepConvBranches):
             module.forward = module.branches
+    network.forward = partial(TrainableSpanPP.forward, network)  # fuses nothing
     return network
 
 
