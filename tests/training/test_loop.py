@@ -124,6 +124,22 @@ def test_a_short_run_is_not_mostly_its_initial_weights(tmp_path, photos):
     assert away(made, live) < 0.2 * away(initial, live)
 
 
+def test_the_state_is_read_when_the_weights_are_on_their_device(
+    tmp_path, photos, monkeypatch
+):
+    """Before, the optimizers' state would stay on the CPU: a resumed run would die."""
+    order = []
+    setup, restore = Fabric.setup, loop.restore
+    monkeypatch.setattr(
+        Fabric, "setup", lambda *a, **k: order.append("setup") or setup(*a, **k)
+    )
+    monkeypatch.setattr(
+        loop, "restore", lambda *a: order.append("restore") or restore(*a)
+    )
+    run(photos, tmp_path, steps=1)
+    assert order == ["setup", "restore"]
+
+
 def test_validation_comes_before_the_first_step_and_at_each_save(tmp_path, photos):
     measured = []
     run(photos, tmp_path, validate=lambda network: measured.append(network) or {})

@@ -200,3 +200,26 @@ def test_other_photos_in_the_folder_are_noticed_when_a_run_is_taken_up(
     (folder / "raccoon.png").rename(folder / "other.png")
     assert spanpp(*run, "--steps", 2) == 2
     assert "holds a run with photos = 1 files, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "devices"), [("cpu", 1), ("cuda:1", [1])], ids=["any", "that one"]
+)
+def test_it_trains_on_the_very_device_that_was_named(
+    tmp_path, folder, monkeypatch, name, devices
+):
+    given = {}
+
+    class Seen(Exception):
+        pass
+
+    def fabric(**settings):
+        given.update(settings)
+        raise Seen
+
+    monkeypatch.setattr("lightning_fabric.Fabric", fabric)
+    monkeypatch.setattr("spanpp_core.command.train.device_named", torch.device)
+    run = ("train", folder, "-o", tmp_path / "run", *TINY_RUN[:-1])
+    assert spanpp(*run, name) == 2
+    assert given["accelerator"] == name.partition(":")[0]
+    assert given["devices"] == devices

@@ -1,0 +1,53 @@
+"""What a run is taken up again from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import training_network
+
+from spanpp_core.errors import TrainingError
+from spanpp_core.training.muon import split
+from spanpp_core.training.schedule import Schedule
+from spanpp_core.training.state import STATE, restore, write_state
+
+
+def parts_of(network: torch.nn.Module) -> dict[str, object]:
+    optimizers = Schedule(1).optimizers(*split(network))
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for optimizer in optimizers:
+        optimizer.step()
+    return {"network": network} | {type(each).__name__: each for each in optimizers}
+
+
+def test_the_state_of_optimizers_follows_the_weights_to_their_device(tmp_path):
+    """As on a GPU, where the weights are before the state is read."""
+    write_state(tmp_path / STATE, {}, 7, parts_of(training_network()))
+    network = training_network().to("meta")
+    optimizers = Schedule(1).optimizers(*split(network))
+    parts = {type(each).__name__: each for each in optimizers}
+    assert restore(tmp_path / STATE, {}, parts) == 7
+    moments = [
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for name, value in state.items()
+        if name != "step"
+    ]
+    assert moments
+    assert {moment.device.type for moment in moments} == {"meta"}
+
+
+def test_steps_and_rate_may_be_others_and_nothing_else(tmp_path):
+    settings = {"steps": 10, "learning_rate": 1e-3, "tail": 0.5, "batch": 8}
+    parts = parts_of(training_network())
+    write_state(tmp_path / STATE, settings, 5, parts)
+    longer = settings | {"steps": 20, "learning_rate": 2e-3, "tail": 0.1}
+    assert restore(tmp_path / STATE, longer, parts) == 5
+    with pytest.raises(TrainingError, match="batch = 8, and 9 was asked for"):
+        restore(tmp_path / STATE, settings | {"batch": 9}, parts)
+
+
+def test_without_a_state_nothing_was_done(tmp_path):
+    assert restore(tmp_path / STATE, {}, {}) == 0
