@@ -22,8 +22,8 @@ from ..network.trainable import TrainableSpanPP
 from .degradation import DEGRADATIONS
 from .patches import Batch, Patches, ScaleDraw
 
-BATCHES = 4
-"""Batches of each scale that the shift is measured on."""
+PAIRS = 64
+"""Pairs of patches at each scale, at least, that the shift is measured on."""
 
 FEEBLE = 1e-4
 """The share of the largest singular value below which a direction is left alone."""
@@ -35,7 +35,7 @@ def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
     return {
         scale: [
             replace(plain, draw=ScaleDraw((scale,), (1.0,)))[step]
-            for step in range(BATCHES)
+            for step in range(-(-PAIRS // patches.batch))
         ]
         for scale in patches.draw.scales
     }
