@@ -13,7 +13,6 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,20 +22,18 @@ from .degradation import DEGRADATIONS
 from .patches import Batch, Patches, ScaleDraw
 
 PAIRS = 64
-"""Pairs of patches at each scale, at least, that the shift is measured on."""
+"""Pairs of patches at each scale that the shift is measured on."""
 
-FEEBLE = 1e-4
-"""The share of the largest singular value below which a direction is left alone."""
+RIDGE = 0.03
+"""The share of the largest singular value below which directions are left alone: there a
+large change would follow the accidents of the patches (ridge regression)."""
 
 
 def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
     """Returns batches of every trained scale: of any part of a photo, not degraded."""
-    plain = replace(patches, degradation=DEGRADATIONS["none"], choices=1)
+    at_once = replace(patches, batch=PAIRS, degradation=DEGRADATIONS["none"], choices=1)
     return {
-        scale: [
-            replace(plain, draw=ScaleDraw((scale,), (1.0,)))[step]
-            for step in range(-(-PAIRS // patches.batch))
-        ]
+        scale: [replace(at_once, draw=ScaleDraw((scale,), (1.0,)))[0]]
         for scale in patches.draw.scales
     }
 
@@ -69,11 +66,13 @@ def balanced(
     """
     made = copy.deepcopy(network)
     bias = made.conv_cat.get_parameter("bias")
-    shift = torch.cat([*shifts(made, batches).values()])  # (3 * scales,)
-    reach = torch.cat([_reach(made, scale) for scale in batches])  # (3 * scales, C)
-    # the smallest change of all that do it as well
-    inverse = cast(Tensor, torch.linalg.pinv(reach.double(), rtol=FEEBLE))  # pyright: ignore
-    change = inverse @ shift.double()
+    shift = torch.cat([*shifts(made, batches).values()]).double()  # (3 * scales,)
+    # (3 * scales, C)
+    reach = torch.cat([_reach(made, scale) for scale in batches]).double()
+    square = reach @ reach.T
+    largest = torch.linalg.matrix_norm(reach, 2)
+    square += (RIDGE * largest).square() * torch.eye(len(square)).to(square)
+    change = reach.T @ torch.linalg.solve(square, shift)
     with torch.no_grad():
         bias -= change.to(bias)
     return made

@@ -39,7 +39,7 @@ def test_every_scale_comes_out_as_bright_as_the_original(network, batches):
         shifts(balanced(network, batches), batches),
     )
     for scale in SCALES:
-        assert after[scale].abs().max() < 0.1 * before[scale].abs().max(), scale
+        assert after[scale].abs().max() < 0.3 * before[scale].abs().max(), scale
 
 
 def test_only_the_last_bias_of_a_copy_is_changed(network, batches):
