@@ -45,7 +45,7 @@ def test_the_picture_is_that_of_the_core(tmp_path: Path, scale: int, precision):
     [file] = export(found, "m", tmp_path, ["ncnn"], [scale], options)
     binary, param = file.paths
     with Image.open(spanpp_core.bundled_photo()) as photo:
-        pixels = np.asarray(photo.convert("RGB").crop((0, 0, 96, 80)))
+        pixels = np.array(photo.convert("RGB").crop((0, 0, 96, 80)))
     source, result = tmp_path / "in.png", tmp_path / "out.png"
     Image.fromarray(pixels).save(source)
     words = [str(PYTHON), "-c", PROGRAM, param, binary, str(scale), source, result]
