@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA or ROCm GPU"))
+
+
+NOT_IN_OLDER_PYTORCH = (
+    "not implemented for 'Half'",  # float16 on CPUs
+    "Found no NVIDIA driver",  # fake tensors on a GPU that is not there
+    "has no attribute 'xpu'",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Skips what PyTorch before 2.5 cannot do at all."""
+    try:
+        return (yield)
+    except (RuntimeError, AttributeError) as error:
+        older = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 5)
+        if older and any(each in str(error) for each in NOT_IN_OLDER_PYTORCH):
+            pytest.skip(f"this PyTorch cannot: {error}")
+        raise
 
 
 @pytest.fixture(autouse=True)
