@@ -33,7 +33,7 @@ def file_of(video: Any, folder: Path) -> VideoFile:
     """
     if isinstance(video, InputImpl.VideoFromComponents):
         return VideoFile(
-            _written(folder, ".mkv", lambda to: _write(video, to)), 0, None
+            _written(folder, ".mp4", lambda to: _write(video, to)), 0, None
         )
     window = getattr(video, "get_active_trim_window", None)  # newer hosts cut videos
     start, duration = window() if window else (0.0, 0.0)

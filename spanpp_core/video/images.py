@@ -38,10 +38,11 @@ class Sound(NamedTuple):
 def write_images(
     path: Path, images: Tensor, rate: Fraction, *, bits: int = 8, sound: Sound | None
 ) -> None:
-    """Writes images as FFV1 in Matroska; the sound as AAC, cut to their length.
+    """Writes images as FFV1; the sound as AAC, cut to their length.
 
     Args:
-        path: The file, .mkv. Equal images give equal bytes.
+        path: The file: .mp4 keeps times exactly, .mkv to milliseconds. Equal images
+            give equal bytes.
         images: (N, H, W, 3) sRGB in [0, 1], of any size; rounded to ``bits``.
         rate: Images per second.
         bits: 8, or 9 to 16.

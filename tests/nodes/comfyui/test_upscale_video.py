@@ -77,7 +77,7 @@ def test_images_are_taken_without_loss_at_odd_sizes(host: Host, bits: int) -> No
     result = run(host, video, **more)
     made = contents(result)
     assert len(made.times) == 4
-    assert made.times[1] == pytest.approx(1 / 29.97, abs=0.001)
+    assert made.times[1] == pytest.approx(1 / 29.97, abs=0.001)  # as Matroska has it
     assert made.video["size"] == (40, 50)
     assert made.video["format"] == ("yuv420p" if bits == 8 else "yuv420p10le")
     assert made.packets["audio"]
