@@ -13,6 +13,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,9 +71,11 @@ def balanced(
     # (3 * scales, C)
     reach = torch.cat([_reach(made, scale) for scale in batches]).double()
     square = reach @ reach.T
-    largest = torch.linalg.matrix_norm(reach, 2)
-    square += (RIDGE * largest).square() * torch.eye(len(square)).to(square)
-    change = reach.T @ torch.linalg.solve(square, shift)
+    linalg: Any = torch.linalg
+    largest = float(linalg.matrix_norm(reach, 2))
+    ridge = torch.eye(len(square)).to(square) * (RIDGE * largest) ** 2
+    solved: Tensor = linalg.solve(square + ridge, shift)
+    change: Tensor = reach.T @ solved
     with torch.no_grad():
         bias -= change.to(bias)
     return made
