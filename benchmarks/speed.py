@@ -100,7 +100,7 @@ def scale_changes(model: SpanPPDescriptor, rounds: int) -> None:
         grid = grid_scale(scale)
 
         def make(images: Tensor) -> object:
-            return generator.cached(grid, torch.float32, images.device)
+            return generator.kernels_for(grid, torch.float32, images.device)
 
         return make
 

@@ -38,7 +38,7 @@ def by_branches(network: SpanPPBranches) -> SpanPPBranches:
     network = copy.deepcopy(network)
     for module in network.modules():
         if isinstance(module, RepConvBranches):
-            module.forward = module.branches
+            module.forward = module.run_branches
     network.forward = partial(TrainableSpanPP.forward, network)  # fuses nothing
     return network
 
@@ -50,7 +50,7 @@ def differences(conv: RepConvBranches, x: Tensor) -> tuple[float, float]:
     """
     values: list[Tensor] = []
     gradients: list[list[Tensor]] = []
-    for result in (F.conv2d(x, *conv.fused(), padding=1), conv.branches(x)):
+    for result in (F.conv2d(x, *conv.fused(), padding=1), conv.run_branches(x)):
         values.append(result)
         loss = result.square().sum()
         gradients.append([*torch.autograd.grad(loss, [*conv.parameters(), x])])

@@ -134,8 +134,8 @@ def _graph(ov: Any, op: Any, network: SpanPP, scale: Fraction | None) -> Any:
     for index in range(2, 7):
         b, o1 = block(f"block_{index}", b)
     last = network.last_layers()
-    y = op.add(conv(b1, last.first_block), conv(o1, last.activation))
-    y = cast(op.add(conv(b, last.body), y), "f32")
+    y = op.add(conv(b1, last.first_block), conv(o1, last.last_activation))
+    y = cast(op.add(conv(b, last.last_block), y), "f32")
     y = op.add(y, conv(image, last.image, last.bias, to="f32"))
     if scale is None:
         y = op.transpose(y, op.constant(np.array([0, 2, 3, 1])))

@@ -77,7 +77,7 @@ class TritonRunner:
         self._of_image = part(last.image, end_dtype(network.dtype))
         self._of_maps = [
             part(weight, network.dtype)
-            for weight in (last.body, last.first_block, last.activation)
+            for weight in (last.last_block, last.first_block, last.last_activation)
         ]
         self._check(network)
 

@@ -29,7 +29,7 @@ from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
 from ..video import CODECS
 
-_SIZE = "Size of the result"
+_SIZE = "Size of the result (give one)"
 _RUN = "Speed, memory and precision"
 _VIDEO = "Videos"
 _CLUSTER = "Ray cluster"
@@ -44,21 +44,26 @@ def upscale(
     ],
     out: Annotated[
         str,
-        typer.Option("--out", "-o", help="Output folder, or the name of one file."),
+        typer.Option(
+            "--out", "-o", help="Output folder; for a single input also a file name."
+        ),
     ],
     model: Annotated[
         Path | None,
         typer.Option("--model", "-m", help="SpanPP file. Default: the bundled one."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing results.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace existing results. Default: skip them."
+        ),
     ] = False,
     scale: Annotated[
         str | None,
         typer.Option(
             "--scale",
             "-s",
-            help="Factor from 1 to 8, such as 2, 2.5 or 8/3. Default: the model's.",
+            help="Factor from 1 to 8, such as 2, 2.5 or 8/3. Default: the model's own.",
             rich_help_panel=_SIZE,
         ),
     ] = None,
@@ -73,13 +78,16 @@ def upscale(
         int | None,
         typer.Option(
             min=1,
-            help="Width in pixels. With --height: exactly that size, edges cropped.",
+            help="Width in pixels; the height follows. With --height: exactly that size,"
+            " edges cropped.",
             rich_help_panel=_SIZE,
         ),
     ] = None,
     height: Annotated[
         int | None,
-        typer.Option(min=1, help="Height in pixels.", rich_help_panel=_SIZE),
+        typer.Option(
+            min=1, help="Height in pixels; the width follows.", rich_help_panel=_SIZE
+        ),
     ] = None,
     longer_side: Annotated[
         int | None,
@@ -104,14 +112,15 @@ def upscale(
     to_multiple: Annotated[
         ToMultiple,
         typer.Option(
-            help="How: crop the edges, or resize to fit.", rich_help_panel=_SIZE
+            help="How --multiple-of is reached: crop the edges, or stretch slightly.",
+            rich_help_panel=_SIZE,
         ),
     ] = "crop",
     fractional: Annotated[
         Fractional,
         typer.Option(
             help="How a scale such as 2.5 is reached. native: in one pass, with a kernel"
-            " for that very scale. downscale: by the next whole scale, then resized."
+            " for that very scale. downscale: by the next whole scale, then shrunk."
             " auto: native if the model was trained on fractional scales.",
             rich_help_panel=_RUN,
         ),
@@ -121,7 +130,7 @@ def upscale(
         typer.Option(
             min=16,
             help="Side of the tiles in input pixels. The result is the same at any"
-            " size. Default: what fits into memory.",
+            " tile size. Default: what fits into memory.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -143,7 +152,7 @@ def upscale(
     backend: Annotated[
         Backend,
         typer.Option(
-            help="Library that runs the network. auto: the fastest installed.",
+            help="Library that runs the network. auto: the fastest installed for the job.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",
@@ -159,7 +168,7 @@ def upscale(
         typer.Option(
             min=0,
             max=63,
-            help="Quality; lower is better and larger.",
+            help="Quality; lower means better and larger files. Default: the codec's.",
             rich_help_panel=_VIDEO,
         ),
     ] = None,

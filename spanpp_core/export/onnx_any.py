@@ -50,7 +50,7 @@ def build(checkpoint: Checkpoint, *, name: str, dtype: torch.dtype, opset: int) 
 
 
 def _kernels(graph: Graph, checkpoint: Checkpoint, grid: Grid) -> str:
-    """Adds `network.igconv.IGConv.kernel` at the nodes, along both axes.
+    """Adds `network.igconv.IGConv.kernels_at` at the nodes, along both axes.
 
     Every weight in it is float32, whatever the convolutions are.
     """

@@ -1,8 +1,8 @@
 """The network: scale arithmetic, reparameterisation, kernel generation, model.
 
-In reading order: `hyperparameters`, `body` (the definition, on one screen), `scale`
-(integers and fractions only), `igconv` (the kernel as a function of the scale), `kernels`
-(the kernels of one scale, and how they render), `reparam` (pure functions over weights),
-`branches` (what is trained), `model` (what runs). The fast path of `model` is made of
-`last_layers`, `ends`, `cache` and `autocast`.
+In reading order: `hyperparameters`, `body` (the layers, in 100 lines), `scale` (scale
+arithmetic in fractions), `igconv` (the kernel as a function of the scale), `kernels` (the
+kernels of one scale, and how they render), `reparam` (pure functions over weights),
+`branches` (the network in training), `model` (the network in use). `last_layers`, `ends`
+and `cache` make `model` fast; `autocast` is a helper.
 """

@@ -20,8 +20,8 @@ def autocast_enabled(device_type: str) -> bool:
 def autocast_disabled(device_type: str) -> AbstractContextManager[object]:
     """Returns a context in which autocast is disabled, where it is enabled now.
 
-    Elsewhere nothing is entered: not every device has an autocast, and PyTorch before 2.5
-    refuses even to disable it on Apple's.
+    Elsewhere it does nothing: not every device has autocast, and PyTorch before 2.5
+    refuses even to disable it on Apple's MPS.
     """
     enabled = autocast_enabled(device_type)
     return torch.autocast(device_type, enabled=False) if enabled else nullcontext()

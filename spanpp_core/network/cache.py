@@ -17,7 +17,7 @@ from .igconv import IGConv
 from .kernels import ExactKernels, Kernels
 
 CACHE_BYTES = 64 * 2**20
-"""The size of the cache of one network. A whole scale takes up to 0.4 MB at 48 channels, a
+"""Most bytes of kernels that one network caches. A whole scale takes up to 0.4 MB at 48 channels, a
 fraction such as 12/7 up to 7 MB."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ def weights_version(module: nn.Module) -> object:
     """Returns a key that changes whenever the weights of a module move or change.
 
     It is made of their addresses and PyTorch's version counters, so edits through
-    ``.data``, which PyTorch does not count, leave it as it is.
+    ``.data``, which PyTorch does not count, do not change it.
     """
     return tuple(
         (p.data_ptr(), 0 if p.is_inference() else p._version)
@@ -63,7 +63,7 @@ class CachedIGConv(IGConv):
         self._made_from: object = None
 
     @_uncompiled
-    def cached(
+    def kernels_for(
         self, scale: Fraction, dtype: torch.dtype, device: torch.device
     ) -> Kernels:
         """Returns the kernels of a scale, computed in float32 and cast to ``dtype``.
@@ -94,7 +94,7 @@ class CachedIGConv(IGConv):
 
     def whole(self, scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns the kernel of a whole scale: the weight of one convolution."""
-        kernels = cast("ExactKernels", self.cached(Fraction(scale), dtype, device))
+        kernels = cast("ExactKernels", self.kernels_for(Fraction(scale), dtype, device))
         return kernels.weight
 
     def __getstate__(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def fuse(branches: Mapping[str, Tensor]) -> Conv3x3:
 
 
 def then_1x1(conv: Conv3x3, weight: Tensor) -> Conv3x3:
-    """A 3x3 convolution and then a 1x1 one of a ``weight`` (out, mid, 1, 1)."""
+    """Composes a 3x3 convolution with a following 1x1 one, ``weight`` (out, mid, 1, 1)."""
     project = weight.flatten(1)  # (out, mid)
     return Conv3x3(
         torch.einsum("om,mihw->oihw", project, conv.weight), project @ conv.bias
@@ -71,7 +71,7 @@ def then_1x1(conv: Conv3x3, weight: Tensor) -> Conv3x3:
 
 
 def _then_3x3(k0: Tensor, b0: Tensor, k1: Tensor, b1: Tensor) -> Conv3x3:
-    """A 1x1 convolution (k0, b0) and then a 3x3 one (k1, b1).
+    """Composes a 1x1 convolution (k0, b0) with a following 3x3 one (k1, b1).
 
     Exact at borders when the first one's output is padded with b0, which is what it
     gives for a zero pixel.

@@ -57,7 +57,7 @@ def test_every_pixel_is_the_kernel_of_its_position(model, scale: Fraction):
             at = [(i + Fraction(1, 2)) / scale for i in (row, col)]
             cells = [int(a) for a in at]
             relative = [2 * float(a - cell) - 1 for a, cell in zip(at, cells)]
-            kernel = network.upsampler.kernel(
+            kernel = network.upsampler.kernels_at(
                 relative[:1], relative[1:], float(scale)
             ).double()
             seen = padded[0, :, cells[0] : cells[0] + 3, cells[1] : cells[1] + 3]
@@ -171,13 +171,13 @@ def test_views_nest_and_do_not_see_each_other(model):
 
 def test_kernels_are_made_once_per_scale(model, monkeypatch):
     made = []
-    kernel = IGConv.kernel
+    kernels_at = IGConv.kernels_at
 
     def counted(self, ys, xs, scale):
         made.append(scale)
-        return kernel(self, ys, xs, scale)
+        return kernels_at(self, ys, xs, scale)
 
-    monkeypatch.setattr(IGConv, "kernel", counted)
+    monkeypatch.setattr(IGConv, "kernels_at", counted)
     x = torch.rand(1, 3, 5, 5)
     for scale in (2, 3, 2, 3, 2):
         model.at_scale(scale).model(x)

@@ -18,7 +18,7 @@ def test_fused_equals_branches_to_the_border(cin: int, cout: int):
     with torch.no_grad():
         conv.alpha.copy_(torch.tensor([0.7, -0.3, 1.4]))
     x = torch.randn(2, cin, 7, 5, dtype=torch.float64)
-    torch.testing.assert_close(conv(x), conv.branches(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(conv(x), conv.run_branches(x), rtol=0, atol=1e-12)
 
 
 def test_gradients_of_weight_space_training_are_those_of_the_branches():
@@ -26,7 +26,7 @@ def test_gradients_of_weight_space_training_are_those_of_the_branches():
     conv = RepConvBranches(4, 6).double()
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
     seen = []
-    for run in (conv.forward, conv.branches):
+    for run in (conv.forward, conv.run_branches):
         conv.zero_grad()
         run(x).square().sum().backward()
         seen.append({name: p.grad.clone() for name, p in conv.named_parameters()})

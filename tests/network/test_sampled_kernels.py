@@ -31,7 +31,7 @@ def test_every_pixel_interpolates_between_the_nodes(model, scale: float):
     at = nodes()
     with torch.no_grad():
         padded = torch.nn.functional.pad(network.features(x), (1, 1, 1, 1))
-        sampled = network.upsampler.kernel(at, at, scale).double()
+        sampled = network.upsampler.kernels_at(at, at, scale).double()
         sampled = sampled.view(3, NODES, NODES, *padded.shape[1:2], 3, 3)
         y = network.at_scale(scale)(x)
         for row, col in ((0, 0), (1, 3), (4, 2), (y.shape[2] - 1, y.shape[3] - 1)):

@@ -91,7 +91,10 @@ class SpanPPNetwork(SpanPPBranches):
         """
         state = super().state_dict(*args, prefix=prefix, keep_vars=keep_vars, **options)
         if not keep_vars:
-            state |= {prefix + name: value for name, value in self.caches().items()}
+            state |= {
+                prefix + name: value
+                for name, value in self.published_fused_kernels().items()
+            }
         return state
 
     def map_state_dict(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +104,7 @@ class SpanPPNetwork(SpanPPBranches):
         """
         mapped = dict(state_dict)
         _to_branches(self, mapped)
-        return mapped | self.caches()
+        return mapped | self.published_fused_kernels()
 
 
 def _to_branches(

@@ -1,7 +1,7 @@
 """The body of SpanPP: everything before the upsampler, as its definition.
 
-What the layers of `Body` are is given by whoever builds it: plain convolutions where it
-runs (`RepConv`, in `SpanPP`), three branches where it is trained (`SpanPPBranches`).
+The caller chooses what each 3x3 layer of `Body` is: a plain convolution to run (`RepConv`,
+in `SpanPP`), or three branches to train (`SpanPPBranches`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class SPAB(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the block's output and the activated output of its first convolution.
 
-        The published network activates in place, so the second output is silu(o1) and
-        not o1; trained weights depend on it.
+        The published network activates in place, so its second output is the output of
+        the convolution after silu, not before; trained weights depend on it.
         """
         inplace = not torch.is_grad_enabled()
         o1 = F.silu(self.c1_r(x), inplace=inplace)
@@ -95,7 +95,7 @@ class Body(nn.Module):
     def blocks(self, f0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the output of the first block, and both outputs of the last one."""
         b1 = self.block_1(f0)[0]
-        del f0  # a caller may not need it any more
+        del f0  # frees it if the caller holds no reference
         b = b1
         for block in (self.block_2, self.block_3, self.block_4, self.block_5):
             b = block(b)[0]

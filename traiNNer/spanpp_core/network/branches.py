@@ -1,8 +1,8 @@
-"""SpanPP as it is trained: three branches behind every 3x3 convolution.
+"""SpanPP as it is trained: three branches in place of every 3x3 convolution.
 
 Parameter names are those of public training checkpoints. The fused kernels that these
 hold too (``conv_3x3_rep``, ``eval_conv``) follow from the branches;
-`SpanPPBranches.caches` makes them for programs that expect them.
+`SpanPPBranches.published_fused_kernels` makes them for programs that expect them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RepConvBranches(nn.Module):
     """``alpha[0] * expanded + alpha[1] * plain + alpha[2] * bottleneck``.
 
     Running it fuses the weights first, inside the graph: values and gradients are those
-    of `branches`, and one convolution runs over the pixels instead of seven.
+    of `run_branches`, and one convolution runs over the pixels instead of seven.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class RepConvBranches(nn.Module):
     def fused(self) -> Conv3x3:
         """Returns the equivalent 3x3 convolution; differentiable.
 
-        In the dtype of the weights, under autocast too: half precision belongs to the
-        pixels, and rounding every factor on the way would make another kernel.
+        In the dtype of the weights, even under autocast: half precision is meant for the
+        pixels, and rounding every factor would change the kernel.
         """
         with autocast_disabled(self.alpha.device.type):
             return fuse({name: self.get_parameter(name) for name in BRANCH_TENSORS})
@@ -96,13 +96,13 @@ class RepConvBranches(nn.Module):
         return fuse_bottleneck(*(self.get_parameter(name) for name in names))
 
     def plain_for(self, fused: Conv3x3) -> Conv3x3:
-        """Returns the plain branch with which the three amount to ``fused``."""
+        """Returns the plain branch that makes the three fuse to ``fused``."""
         mine, share = self.fused(), self.alpha[1]
         weight = self.conv2.weight + (fused.weight - mine.weight) / share
         bias = self.conv2.get_parameter("bias") + (fused.bias - mine.bias) / share
         return Conv3x3(weight.detach(), bias.detach())
 
-    def branches(self, x: Tensor) -> Tensor:
+    def run_branches(self, x: Tensor) -> Tensor:
         """Runs the three branches one by one: the definition that `fused` equals."""
         a, b, c = self.alpha.unbind()
         return a * self.conv1(x) + b * self.conv2(x) + c * self.conv3(x)
@@ -139,11 +139,11 @@ class _FirstConv(InItsDtype, RepConvBranches):
 
 
 class SpanPPBranches(TrainableSpanPP):
-    """The training network with three branches behind every 3x3 convolution.
+    """The training network with three branches in place of every 3x3 convolution.
 
     Args:
         hyper: Sizes and trained scales.
-        alpha: What each branch's share starts from.
+        alpha: The initial weight of each branch.
     """
 
     def __init__(self, hyper: Hyperparameters, alpha: float = PUBLISHED_ALPHA) -> None:
@@ -176,7 +176,7 @@ class SpanPPBranches(TrainableSpanPP):
                 state[name] = tensor
         return state
 
-    def caches(self) -> dict[str, Tensor]:
+    def published_fused_kernels(self) -> dict[str, Tensor]:
         """Returns the fused kernels that public training checkpoints hold as well.
 
         For each convolution, the fused kernel and the fused third branch; detached and
@@ -191,8 +191,8 @@ class SpanPPBranches(TrainableSpanPP):
     def branches_for(self, fused: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns branches that fuse to given kernels.
 
-        A fused kernel does not say what its branches were. The 1x1 branches keep the
-        values that they have here, and the plain branch becomes the difference.
+        A fused kernel does not say what its branches were. The expanded and bottleneck
+        branches keep their values, and the plain branch takes up the difference.
 
         Args:
             fused: The ``*.conv_3x3_rep.*`` tensors of a fused checkpoint.

@@ -11,13 +11,13 @@ from typing_extensions import Self, override
 from .body import RepConv
 
 
-class _AtAnEnd(nn.Module):
-    """A convolution that stays float32 where the body is bfloat16.
+class _Float32WithBfloat16(nn.Module):
+    """A convolution that stays float32 where the blocks are bfloat16.
 
-    These are the convolutions next to the image, with no activation between. In bfloat16
-    a pixel near white is off by half a step of 8 bits before anything is computed, and
-    the layers that `LastLayers` composes are rounded twice: results were off by up to
-    2/255. In float32 they are within 1/255, for 2 % more time. float16 is exact enough.
+    These are the linear layers at both ends of the network. In bfloat16 a pixel near
+    white is off by half an 8-bit step before anything is computed, and the layers that
+    `LastLayers` composes are rounded twice: results were off by up to 2/255. In float32
+    they are within 1/255, for 2 % more time. float16 is accurate enough.
     """
 
     @override
@@ -31,11 +31,11 @@ class _AtAnEnd(nn.Module):
         return super()._apply(in_its_dtype, recurse)
 
 
-class EndRepConv(_AtAnEnd, RepConv):
+class EndRepConv(_Float32WithBfloat16, RepConv):
     """The first convolution, and the one after the last block."""
 
 
-class EndConv(_AtAnEnd, nn.Conv2d):
+class EndConv(_Float32WithBfloat16, nn.Conv2d):
     """The 1x1 convolution that joins the feature maps."""
 
 

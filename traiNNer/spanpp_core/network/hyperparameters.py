@@ -14,15 +14,15 @@ class Hyperparameters:
     in_channels: int = 3
     """Channels of the input image; the output always has 3."""
     kernel_size: int = 3
-    """K, of the upsampler's convolution; odd."""
+    """K, kernel size of the upsampler's convolution; odd."""
     implicit_dim: int = 256
     """D, width of the kernel generator; even."""
     latent_layers: int = 4
     """L, hidden layers of the kernel generator."""
     scales: tuple[int, ...] = (1, 2, 3, 4)
-    """S, the trained scales, ascending."""
+    """S, the whole scales trained on, ascending."""
 
     @property
     def default_scale(self) -> int:
-        """The scale bound before anyone asks for another: 2 if trained, or the largest."""
+        """The initial scale: 2 if trained on it, otherwise the largest."""
         return 2 if 2 in self.scales else self.scales[-1]

@@ -53,7 +53,7 @@ class IGConv(nn.Module):
 
         def placed(rows: PhaseGroup, cols: PhaseGroup) -> Tensor:
             """The kernels of one cell, with the taps where that cell is."""
-            made = self.kernel(rows.coordinates, cols.coordinates, float(scale))
+            made = self.kernels_at(rows.coordinates, cols.coordinates, float(scale))
             shape = (3, len(rows.phases), len(cols.phases), *made.shape[1:])
             made = made.view(shape)
             return F.pad(
@@ -66,17 +66,21 @@ class IGConv(nn.Module):
     def sampled_kernels(self, scale: Fraction) -> SampledKernels:
         """Generates the kernels at the nodes, from which any position is interpolated."""
         at = nodes()
-        weight = self.kernel(at, at, float(scale))  # (rgb * rows * columns, C, K, K)
+        weight = self.kernels_at(
+            at, at, float(scale)
+        )  # (rgb * rows * columns, C, K, K)
         weight = weight.view(3, NODES, NODES, *weight.shape[1:])
         return SampledKernels(scale, weight.transpose(0, 1).flatten(0, 2))
 
-    def kernel(self, ys: Sequence[float], xs: Sequence[float], scale: float) -> Tensor:
+    def kernels_at(
+        self, ys: Sequence[float], xs: Sequence[float], scale: float
+    ) -> Tensor:
         """Returns the kernels at every (y, x) of a grid of sub-pixel coordinates.
 
         Args:
             ys: Row coordinates within the input cell, in [-1, 1].
             xs: Column coordinates, likewise.
-            scale: The scale, which enters through the phase 2 / min(scale, max S).
+            scale: It sets the phase term 2 / min(scale, largest trained scale).
 
         Returns:
             (3 * len(ys) * len(xs), C, K, K), output channels ordered (rgb, row, column).

@@ -1,4 +1,4 @@
-"""The linear layers behind the last activations, composed into one convolution per map."""
+"""The linear layers after the last activations, as one convolution per feature map."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class LastLayers(NamedTuple):
     """One convolution per feature map; the features are their sum, plus a bias.
 
     `Body.features` concatenates four maps and joins them by a 1x1 convolution. Two of the
-    maps are convolutions themselves, so all of that is linear, and composing it spares
+    maps are convolutions themselves, so all of this is linear, and composing it saves
     the concatenation and the first feature map.
     """
 
     image: Tensor
     """(C, in_channels, 3, 3), applied to the image."""
-    body: Tensor
+    last_block: Tensor
     """(C, C, 3, 3), applied to the output of the last block."""
     first_block: Tensor
     """(C, C, 1, 1), applied to the output of the first block."""
-    activation: Tensor
+    last_activation: Tensor
     """(C, C, 1, 1), applied to the second output of the last block."""
     bias: Tensor
     """(C,)"""
@@ -34,8 +34,8 @@ class LastLayers(NamedTuple):
     def of(body: Body, dtype: torch.dtype) -> LastLayers:
         """Composes `conv_cat` with the linear layers before it.
 
-        It takes a tenth of a millisecond, so that nothing has to be kept in step with
-        the weights.
+        It takes a tenth of a millisecond, so it is done at each call and is never out of
+        step with the weights.
 
         Args:
             body: With plain convolutions, `RepConv`.

@@ -24,10 +24,11 @@ from .scale import Window, checked_scale, grid_scale, output_size
 
 
 class SpanPP(Body):
-    """The inference network: ``(N, C, H, W) -> (N, 3, round(H*s), round(W*s))``.
+    """The inference network: images to images, at the bound scale.
 
-    A shallow copy shares every weight and has a `scale` of its own: that is how one
-    model is bound to several scales at once.
+    ``(N, in_channels, H, W) -> (N, 3, round(H*s), round(W*s))``. A shallow copy shares
+    every weight and has a `scale` of its own: that is how one model is bound to several
+    scales at once.
     """
 
     def __init__(self, hyper: Hyperparameters) -> None:
@@ -46,7 +47,7 @@ class SpanPP(Body):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the body's convolutions."""
+        """The dtype of the blocks; the layers at both ends follow `end_dtype`."""
         return self.block_1.c1_r.get_parameter("conv_3x3_rep.weight").dtype
 
     @property
@@ -65,7 +66,7 @@ class SpanPP(Body):
         return view
 
     def with_dtype(self, dtype: torch.dtype) -> SpanPP:
-        """Returns a copy with the body in ``dtype``; the kernel generator is shared."""
+        """Returns a copy with the blocks in ``dtype``; the kernel generator is shared."""
         cast = SpanPP(self.hyper)
         cast.load_state_dict(self.state_dict())
         cast.upsampler = self.upsampler
@@ -88,13 +89,12 @@ class SpanPP(Body):
         height, width = x.shape[-2:]
         rows, cols = output_size(height, width, self.scale)
         window = Window(0, 0, range(rows), range(cols))
-        scale = grid_scale(self.scale)
-        return self.region(x, scale, window).contiguous()
+        return self.region(x, grid_scale(self.scale), window).contiguous()
 
     def _whole(self, x: Tensor, scale: int) -> Tensor:
         """The forward pass at a whole scale, without arithmetic on the image's size.
 
-        A tracer can follow it, so hosts export ONNX files that take any image size.
+        A tracer can follow it, so programs such as ComfyUI export ONNX files that take any image size.
         """
         features = self.features(x)
         weight = self.upsampler.whole(scale, features.dtype, features.device)
@@ -111,11 +111,11 @@ class SpanPP(Body):
         x = _cast(x, dtype).contiguous(memory_format=layout)
         last = self.last_layers()
         b1, b, o1 = self.blocks(_cast(self.conv0(x), self.dtype))
-        y = F.conv2d(b, last.body.to(b), padding=1)
+        y = F.conv2d(b, last.last_block.to(b), padding=1)
         del b
         y.add_(F.conv2d(b1, last.first_block.to(b1)))
         del b1
-        y.add_(F.conv2d(o1, last.activation.to(o1)))
+        y.add_(F.conv2d(o1, last.last_activation.to(o1)))
         del o1
         return F.conv2d(x, last.image.to(x), last.bias.to(x), padding=1).add_(y)
 
@@ -123,7 +123,7 @@ class SpanPP(Body):
         """Composes the linear layers behind the activations; see `LastLayers`."""
         return LastLayers.of(self, torch.promote_types(self.dtype, torch.float32))
 
-    def region(self, x: Tensor, scale: Fraction, window: Window) -> Tensor:
+    def region(self, x: Tensor, grid: Fraction, window: Window) -> Tensor:
         """Computes a rectangle of the output from the part of the input it depends on.
 
         The result is that of the whole image, to rounding, if ``x`` reaches `halo`
@@ -131,17 +131,17 @@ class SpanPP(Body):
 
         Args:
             x: (N, in_channels, h, w), the part of the image at ``window.top, .left``.
-            scale: The grid, see `grid_scale`; the same for every part of an image.
+            grid: See `grid_scale`; the same for every part of an image.
             window: The output pixels wanted.
 
         Returns:
             (N, 3, len(window.rows), len(window.cols)), not clamped, dtype of ``x``.
         """
-        return self.pixels(self.features(x), scale, window).to(x.dtype)
+        return self.pixels(self.features(x), grid, window).to(x.dtype)
 
-    def pixels(self, features: Tensor, scale: Fraction, window: Window) -> Tensor:
+    def pixels(self, features: Tensor, grid: Fraction, window: Window) -> Tensor:
         """Returns the output pixels of a window, from the features of its input."""
-        kernels = self.upsampler.cached(scale, features.dtype, features.device)
+        kernels = self.upsampler.kernels_for(grid, features.dtype, features.device)
         return kernels.render(features, window)
 
 

@@ -2,7 +2,8 @@
 
 For a scale s = p/q in lowest terms the sub-pixel positions repeat every p output
 pixels and every q input pixels: output pixel i has its centre at (i + 1/2) q/p input
-pixels, so it lies in input cell ``floor((i + 1/2) q/p)``.
+pixels, so it lies in input cell ``floor((i + 1/2) q/p)``. A cell is the square of one
+input pixel. The phase of an output pixel is its position modulo p.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ MAX_SCALE = 8
 EXACT_PHASES = 12
 """
 Scales p/q with p up to this have a kernel for each of their p * p positions: whole
-scales, 4/3, x1.5, x2.25, x2.5. Other scales interpolate between kernels at a few nodes,
-which are made faster than the 144 kernels of x2.4 (12/5).
+scales, 4/3, x1.5, x2.25, up to the 144 kernels of x2.4 (12/5). Other scales interpolate
+between kernels at a few nodes, which takes less time to make.
 """
 
 
@@ -61,7 +62,7 @@ def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
 
 
 def grid_scale(scale: float) -> Fraction:
-    """Returns the fraction p/q whose sub-pixel grid is evaluated.
+    """Returns the scale as a fraction p/q, with q up to a million.
 
     Example:
         >>> grid_scale(3.7), grid_scale(4 / 3)
@@ -99,11 +100,11 @@ def nearest_exact(scale: float) -> Fraction:
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of output pixels, and where the input it is made from lies."""
+    """A rectangle of output pixels, and the place of the input at hand."""
 
     top: int
     left: int
-    """The position of the first input pixel at hand in the whole input image."""
+    """(top, left): the first input pixel at hand, in the whole input image."""
     rows: range
     cols: range
     """The output pixels wanted, as positions in the whole output image."""
