@@ -48,7 +48,7 @@ class SpanPPExport(io.ComfyNode):
                     default="upscale_models/spanpp",
                     display_name="file name",
                     tooltip=(
-                        "What the names of the files begin with, in ComfyUI's output"
+                        "Start of the file names, in ComfyUI's output"
                         " folder; the scale is added. Load SpanPP lists what is in the"
                         " folder 'upscale_models' there."
                     ),

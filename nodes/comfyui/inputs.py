@@ -33,8 +33,8 @@ def size_inputs() -> list[io.Input]:
             "size",
             _ways(),
             tooltip=(
-                "How large the result becomes: by the scale of the model, a factor, or"
-                " in pixels. The picture keeps its shape."
+                "Size of the result: the model's scale, a factor, or a size in"
+                " pixels. Nothing is stretched; 'exact size' crops the edges."
             ),
         ),
         io.Combo.Input(
@@ -73,8 +73,8 @@ def run_inputs() -> list[io.Input]:
             default=AUTO,
             optional=True,
             tooltip=(
-                "Number format of the network: 'auto' is the fastest of the device that"
-                " stays within 1/255 of float32."
+                "Number format of the network. 'auto': the fastest one on this"
+                " device whose result stays within 1/255 of float32."
             ),
             **ADVANCED,
         ),
@@ -99,9 +99,10 @@ def run_inputs() -> list[io.Input]:
             optional=True,
             display_name="fractional scales",
             tooltip=(
-                "How a scale such as x1.5 is made: 'native' in one pass, 'downscale' by"
-                " the next whole scale, then made smaller. 'auto' is native where the"
-                " model was trained for it."
+                "How a scale such as x1.5 is reached. 'native': in one pass, with a"
+                " kernel for exactly that scale. 'downscale': by the next whole"
+                " scale, then shrunk. 'auto': native if the model was trained on"
+                " fractional scales."
             ),
             **ADVANCED,
         ),
@@ -147,10 +148,10 @@ def _ways() -> dict[str, list[io.WidgetInput]]:
     """The ways to say a size, each with its inputs."""
 
     def width() -> io.WidgetInput:
-        return _pixels("width", 3840, "Width of the result, or of the box to fill.")
+        return _pixels("width", 3840, "Width of the result, or of the box to fit in.")
 
     def height() -> io.WidgetInput:
-        return _pixels("height", 2160, "Height of the result, or of the box to fill.")
+        return _pixels("height", 2160, "Height of the result, or of the box to fit in.")
 
     return {
         MODEL_SCALE: [],
@@ -158,7 +159,7 @@ def _ways() -> dict[str, list[io.WidgetInput]]:
             factor_input(
                 "factor",
                 any_type=False,
-                tooltip="Times the width and height, instead of the model's scale.",
+                tooltip="Factor for width and height, instead of the model's scale.",
             )
         ],
         FIT: [width(), height()],

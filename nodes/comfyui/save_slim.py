@@ -27,7 +27,7 @@ class SpanPPSaveSlim(io.ComfyNode):
             node_id="SpanPPSaveSlim",
             display_name="Save Slim Model (SpanPP)",
             description=(
-                "Replaced by Export SpanPP in the format 'safetensors'. Saves a model"
+                "Replaced by Export Model (SpanPP) with the format 'safetensors'. Saves a model"
                 " without its training branches: about a fifth of the size, the same"
                 " pictures."
             ),

@@ -29,8 +29,8 @@ class SpanPPSetScale(io.ComfyNode):
             node_id="SpanPPSetScale",
             display_name="Set Scale (SpanPP)",
             description=(
-                "Binds a SpanPP model to a scale. Loads nothing: use as many as you like"
-                " on one model."
+                "Sets the scale of a SpanPP model. The weights are shared: use as"
+                " many of these nodes on one model as you like."
             ),
             search_aliases=[
                 *("upscale by", "upscale factor", "scale model", "2x", "4x"),
@@ -41,9 +41,10 @@ class SpanPPSetScale(io.ComfyNode):
                 factor_input(
                     "scale",
                     tooltip=(
-                        "Times the width and height: any number from 1 to 8, such as 1.5"
-                        " or 8/3. Other nodes than Upscale (SpanPP) get the nearest"
-                        " multiple of 1/240, at which their tiles meet."
+                        "Factor for width and height: any number from 1 to 8, such"
+                        " as 1.5 or 8/3. Nodes other than Upscale (SpanPP) get the"
+                        " nearest multiple of 1/240, so that their tiles join"
+                        " without gaps."
                     ),
                 ),
             ],
@@ -56,7 +57,7 @@ class SpanPPSetScale(io.ComfyNode):
                 io.Float.Output(
                     "bound_scale",
                     display_name="scale",
-                    tooltip="The scale as a number: times the width and height.",
+                    tooltip="The scale as a number.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],

@@ -50,7 +50,7 @@ class SpanPPUpscale(io.ComfyNode):
             inputs=[
                 io.UpscaleModel.Input(
                     "model",
-                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                    tooltip="A SpanPP model, with or without a scale from Set Scale.",
                 ),
                 io.Image.Input(
                     "image",

@@ -42,8 +42,8 @@ class SpanPPUpscaleFolder(io.ComfyNode):
             node_id="SpanPPUpscaleFolder",
             display_name="Upscale Folder (SpanPP)",
             description=(
-                "Upscales every image of a folder into the output folder, one at a time:"
-                " any number fits into memory. Stopped runs go on where they stopped."
+                "Upscales every image of a folder into the output folder, one at a"
+                " time, so folders can be of any size. Stopped runs resume."
             ),
             search_aliases=[
                 *("batch upscale", "upscale directory", "upscale many images"),
@@ -59,7 +59,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
             inputs=[
                 io.UpscaleModel.Input(
                     "model",
-                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                    tooltip="A SpanPP model, with or without a scale from Set Scale.",
                 ),
                 io.Combo.Input(
                     "folder",
@@ -85,8 +85,8 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                     default=False,
                     optional=True,
                     tooltip=(
-                        "Make results anew that exist. Off: they are left as they are, so"
-                        " a stopped run goes on."
+                        "Replace existing results. Off: they are skipped, so a"
+                        " stopped run resumes."
                     ),
                 ),
                 io.Combo.Input(
@@ -95,8 +95,8 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     tooltip=(
-                        "Number format of the network: 'auto' is the fastest of the"
-                        " device that stays within 1/255 of float32."
+                        "Number format of the network. 'auto': the fastest one on"
+                        " this device whose result stays within 1/255 of float32."
                     ),
                     **ADVANCED,
                 ),

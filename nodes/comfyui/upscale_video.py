@@ -54,8 +54,9 @@ class SpanPPUpscaleVideo(io.ComfyNode):
             node_id="SpanPPUpscaleVideo",
             display_name="Upscale Video (SpanPP)",
             description=(
-                "Upscales a video by the model's scale or to a size, frame by frame: any"
-                " length fits into memory. Sound, frame times, depth and colours are kept."
+                "Upscales a video by the model's scale or to a size, frame by"
+                " frame, so it can have any length. Sound, frame times, depth and"
+                " colours are kept."
             ),
             search_aliases=[
                 *("video super resolution", "enlarge video", "upscale clip"),
@@ -64,25 +65,26 @@ class SpanPPUpscaleVideo(io.ComfyNode):
             inputs=[
                 io.UpscaleModel.Input(
                     "model",
-                    tooltip="A SpanPP model, bound to a scale by Set Scale or not.",
+                    tooltip="A SpanPP model, with or without a scale from Set Scale.",
                 ),
                 io.Video.Input("video", tooltip="The video to upscale, of any length."),
                 io.Combo.Input(
                     "codec",
                     options=_codecs(),
                     tooltip=(
-                        "Encoder of the result: libx264 plays everywhere, libx265 and"
-                        " libsvtav1 are smaller, ffv1 is lossless. Those of the GPU"
-                        " (nvenc, qsv, amf, videotoolbox) are faster and listed where"
-                        " they work."
+                        "Encoder of the result. libx264 plays everywhere, libx265"
+                        " and libsvtav1 make smaller files, ffv1 is lossless. GPU"
+                        " encoders (nvenc, qsv, amf, videotoolbox) are faster; only"
+                        " those that work here are listed."
                     ),
                 ),
                 io.Combo.Input(
                     "container",
                     options=list(CONTAINERS),
                     tooltip=(
-                        "Kind of file. mp4 suits Save Video as it is. mkv keeps subtitles"
-                        " too: choose the format mkv in Save Video as well."
+                        "File format. Save Video stores mp4 unchanged. mkv also"
+                        " keeps subtitles, but then set Save Video's format to mkv"
+                        " as well."
                     ),
                 ),
                 *size_inputs(),
@@ -95,9 +97,9 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                     optional=True,
                     display_name="quality (crf)",
                     tooltip=(
-                        "Lower is better and larger: 17 is hard to tell from the input"
-                        " with libx264, 23 is usual on the web. -1 is the codec's default."
-                        " ffv1 has none."
+                        "Lower means better quality and larger files: with libx264,"
+                        " 17 is hard to tell from the input and 23 is usual on the"
+                        " web. -1: the codec's default. Not used by ffv1."
                     ),
                 ),
                 *others,
