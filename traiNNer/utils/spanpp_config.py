@@ -99,8 +99,8 @@ def _check_pretrained(path: Path, network: dict[str, Any]) -> None:
     """Checks that a file fits the network, but for its scales, which may differ."""
     if path.suffix not in {".safetensors", ".pth"}:
         raise ValueError(
-            f"pretrain_network_g is {path}; the trainer reads .safetensors and .pth,"
-            " `spanpp convert` makes the first of any SpanPP file"
+            f"pretrain_network_g is {path}; the trainer reads .safetensors and .pth;"
+            " `spanpp export --format safetensors` makes the first of any SpanPP file"
         )
     try:
         found = read(path).hyper

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spandrel import MAIN_REGISTRY
 
 PACK = Path(__file__).resolve().parents[3]
 
@@ -81,6 +82,7 @@ def stand_in_host(output: Path, *, newer: bool, pack: Path = PACK) -> Iterator[H
     modules = _modules(host, newer)
     name = f"{pack.as_posix().replace('.', '_x_')}-{'newer' if newer else 'older'}"
     before = dict(sys.modules)
+    registered = dict(vars(MAIN_REGISTRY))
     sys.modules.update(modules)
     try:
         spec = importlib.util.spec_from_file_location(name, pack / "__init__.py")
@@ -92,6 +94,8 @@ def stand_in_host(output: Path, *, newer: bool, pack: Path = PACK) -> Iterator[H
         importlib.import_module(f"{name}.nodes.comfyui")
         yield host
     finally:
+        # other tests load models by spandrel, which keeps the first copy that it is given
+        vars(MAIN_REGISTRY).update(registered)
         for added in set(sys.modules) - set(before):
             if added in modules or added.startswith(name):
                 del sys.modules[added]
