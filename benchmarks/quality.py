@@ -1,7 +1,7 @@
 """PSNR and SSIM on Y over folders of photos: SpanPP against bicubic and Lanczos.
 
-The photos are degraded by an antialiased bicubic downscale, after cropping so that
-every scale divides their sides; a border of ceil(s) pixels is left out. "interpolated" is
+The photos are degraded by an antialiased bicubic downscale, rounded to 8 bits, after
+cropping so that every scale divides their sides; a border of ceil(s) pixels is left out. "interpolated" is
 a fraction such as x2.5 with the interpolated kernel of scales such as x2.73.
 
 Run: python benchmarks/quality.py FOLDER ... [--model M] [--scales 1.5 2 ...]
@@ -59,7 +59,9 @@ def results(
     yield "native", upscale(model, low, size=size, fractional="native")
     if scale % 1:
         yield "downscale", upscale(model, low, size=size, fractional="downscale")
-        size = Size(factor=scale + 1e-6)  # no simple fraction, and the same size
+        # No simple fraction, and the same size. Below, as pixels on the edge between two
+        # cells belong to the second one.
+        size = Size(factor=scale - 1e-6)
         yield "interpolated", upscale(model, low, size=size, fractional="native")
 
 

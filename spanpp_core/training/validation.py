@@ -19,14 +19,16 @@ from ..resize import resize
 
 
 def degraded(photo: Tensor, scale: Fraction) -> tuple[Tensor, Tensor]:
-    """Returns (1, 3, h, w), an antialiased bicubic downscale, and what was scaled down.
+    """Returns a low-resolution image (1, 3, h, w) and the photo that it was made from.
 
-    The photo is cropped so that the scale divides its sides.
+    It is an antialiased bicubic downscale, rounded to 8 bits as image files are. The photo
+    is cropped so that the scale divides its sides.
     """
     p, q = scale.numerator, scale.denominator
     height, width = (side // p * p for side in photo.shape[-2:])
     full = photo[..., :height, :width]
-    return resize(full, (height // p * q, width // p * q)), full
+    low = resize(full, (height // p * q, width // p * q))
+    return low.mul(255).round().div(255), full
 
 
 def psnr_by_scale(
