@@ -1,8 +1,10 @@
-"""Muon: momentum steps whose every direction is equally long.
+"""Muon with a LARS trust ratio: orthogonalised momentum, scaled to each weight's norm.
 
-A convolution's gradient is a matrix of few strong directions and many weak ones; Adam
-follows the strong ones, and this all of them alike (K. Jordan et al., "Muon: an optimizer
-for hidden layers in neural networks", 2024). PyTorch's own takes matrices only.
+The gradient of a convolution, as a matrix, has few large singular values and many small
+ones. Adam follows the large ones; Muon sets all of them to about 1 (K. Jordan et al.,
+"Muon: an optimizer for hidden layers in neural networks", 2024). The trust ratio makes a
+step a share of the weight's norm (You et al., "Large batch training of convolutional
+networks", 2017). PyTorch's own Muon takes matrices only.
 """
 
 from __future__ import annotations
