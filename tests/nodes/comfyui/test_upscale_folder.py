@@ -172,7 +172,7 @@ def test_links_to_the_outside_are_not_followed(
     assert set(made) == {"a.png", "b.png", "sub/c.png"}
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "/tmp/x", "."])  # noqa: S108
+@pytest.mark.parametrize("name", ["..", "../x", "/absolute", "."])
 def test_results_stay_in_the_output_folder(host: Host, photos: Path, name: str) -> None:
     with pytest.raises(ValueError, match="leads out of ComfyUI's output folder"):
         run(host, output_folder=name)
