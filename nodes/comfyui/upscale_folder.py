@@ -19,9 +19,9 @@ from ...spanpp_core import TO_MULTIPLE, Size, ToMultiple, prepare
 from ...spanpp_core.batch.pairs import Pair, is_video, pairs
 from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, failure
 from .any_model import as_spanpp
-from .compatibility import ADVANCED, node_schema, one_of
+from .compatibility import node_schema, one_of
 from .device import bring_to_device, load_device
-from .inputs import ANY, AUTO, PRECISIONS, chosen_dtype, size_inputs, wanted_size
+from .inputs import ANY, AUTO, chosen_dtype, run_inputs, size_inputs, wanted_size
 from .output_folder import inside_output
 from .progress import show_text
 
@@ -38,6 +38,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
     @override
     @classmethod
     def define_schema(cls) -> io.Schema:
+        precision, *_ = run_inputs()
         return node_schema(
             node_id="SpanPPUpscaleFolder",
             display_name="Upscale Folder (SpanPP)",
@@ -89,17 +90,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                         " stopped run resumes."
                     ),
                 ),
-                io.Combo.Input(
-                    "precision",
-                    options=[AUTO, *PRECISIONS],
-                    default=AUTO,
-                    optional=True,
-                    tooltip=(
-                        "Number format of the network. 'auto': the fastest one on"
-                        " this device whose result stays within 1/255 of float32."
-                    ),
-                    **ADVANCED,
-                ),
+                precision,
             ],
             outputs=[
                 io.String.Output(
