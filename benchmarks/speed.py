@@ -11,8 +11,8 @@ frames per second from memory to memory (1920x1080 on CUDA) against the machine'
 On CUDA a video follows: decoding, network and encoding in turn and side by side.
 
 Run on an idle machine: python benchmarks/speed.py [--size 256x256] [--scale 2]
-[--device cuda] [--no-compiled] [--plot speed.png], with resselt, onnxruntime, openvino,
-ncnn and matplotlib installed; what is missing is left out.
+[--device cuda] [--no-compiled] [--quick] [--plot speed.png], with resselt, onnxruntime,
+openvino, ncnn and matplotlib installed; what is missing is left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from statistics import median
 
 import torch
 import upscalers as field
-import video_speed
 from frames import end_to_end
 from timing import Spread, Times, flop_per_pixel, interleaved, seconds
 from torch import Tensor
@@ -197,6 +196,9 @@ def main() -> None:
     parser.add_argument(
         "--compiled", action=argparse.BooleanOptionalAction, default=True
     )
+    parser.add_argument(
+        "--quick", action="store_true", help="only the table and frames per second"
+    )
     parser.add_argument("--plot", type=Path, help="picture to write")
     given = parser.parse_args()
     if given.rounds < 2:
@@ -207,15 +209,18 @@ def main() -> None:
     images = torch.rand(1, 3, *given.size, device=given.device)
     with torch.inference_mode():
         ratios = compare(model, images, given)
-        scale_changes(model, given.rounds)
-        by_size = growth(model, max(2, given.rounds // 3))
         rounds = max(2, given.rounds // 3)
+        by_size: dict[str, dict[int, float]] = {}
+        if not given.quick:
+            scale_changes(model, given.rounds)
+            by_size = growth(model, rounds)
         cuda = model.device.type == "cuda"
         size, frames = ((1080, 1920), 16) if cuda else (given.size, 4)
         end_to_end(model, size, frames, rounds)
-        if cuda and importlib.util.find_spec("av"):
+        if cuda and not given.quick and importlib.util.find_spec("av"):
             network = model.with_dtype(spanpp_core.fastest_dtype(given.device))
-            video_speed.compare_on(network, 1920, 1080, 2, rounds)
+            video = importlib.import_module("video_speed")  # which needs PyAV
+            video.compare_on(network, 1920, 1080, 2, rounds)
     if given.plot is not None:
         height, width = given.size
         title = f"{width}x{height} to x{given.scale} on {given.device}"

@@ -198,7 +198,7 @@ def warmed_up(upscalers: Named, images: Tensor) -> dict[str, Run]:
         started = time.perf_counter()
         try:
             run(images)
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # other programs may raise anything
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             print(f"{name} does not run here: {reason}")
             continue

@@ -1,4 +1,4 @@
-"""Jobs that have begun before others are ended, and CUDA where there is a GPU."""
+"""Jobs that have begun before others are ended, and float32 that is exact on CUDA."""
 
 from __future__ import annotations
 
@@ -64,32 +64,6 @@ def test_running_out_of_memory_ends_what_has_begun(model, monkeypatch):
     monkeypatch.setattr(tiled, "Pipeline", Full)
     result = upscale(model, image)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("backend", ["torch", "triton", "compile"])
-@pytest.mark.parametrize("scale", [2, 2.5])
-def test_cuda_gives_the_pixels_of_the_cpu(make, backend, scale):
-    image = torch.rand(3, 4, 90, 130)
-    model = make().at_scale(scale).with_backend("torch")
-    expected = upscale(model, image)
-    on_gpu = make().to("cuda").at_scale(scale).with_backend(backend)
-    out = torch.empty_like(expected).pin_memory()
-    for tile in (None, 40):
-        upscale(on_gpu, image, tile, out=out.zero_())
-        torch.testing.assert_close(out, expected, rtol=2e-3, atol=2e-3)
-        upscaled = upscale(on_gpu, image.cuda(), tile)
-        torch.testing.assert_close(upscaled.cpu(), expected, rtol=2e-3, atol=2e-3)
-
-
-@pytest.mark.gpu
-def test_frames_one_after_the_other_do_not_mix(make):
-    frames = torch.rand(6, 3, 64, 64)
-    model = make().to("cuda")
-    together = upscale(model, frames, memory=1)
-    for frame, result in zip(frames, together):
-        alone = upscale(model, frame[None])[0]
-        torch.testing.assert_close(alone, result, rtol=2e-3, atol=2e-3)
 
 
 class ExactRegion:

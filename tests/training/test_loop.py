@@ -48,6 +48,7 @@ def run(
     steps: int = 12,
     validate=None,
     ema: float = 0.998,
+    accelerator: str = "cpu",
     **settings,
 ) -> list:
     reports = []
@@ -63,7 +64,7 @@ def run(
         lambda rank: Patches(photos, DRAW, PATCH, 2, 0, rank),
         Schedule(steps, 3e-2, warm_up=2, save_every=5, log_every=1, ema=ema),
         out,
-        fabric=Fabric(accelerator="cpu", devices=1),
+        fabric=Fabric(accelerator=accelerator, devices=1),
         settings=settings,
         validate=validate,
         on_report=watch,
@@ -86,6 +87,16 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, photos, kill_at):
     rest = run(photos, tmp_path / "killed")
     assert rest == whole[-len(rest) :]
     assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.gpu
+def test_a_killed_run_goes_on_on_a_gpu(tmp_path, photos):
+    whole = run(photos, tmp_path / "whole", accelerator="cuda")
+    with pytest.raises(Killed):
+        run(photos, tmp_path / "killed", kill_at=8, accelerator="cuda")
+    rest = run(photos, tmp_path / "killed", accelerator="cuda")
+    assert [report.step for report in rest] == list(range(6, 13))
+    assert rest[-1].losses == pytest.approx(whole[-1].losses, rel=0.1)
 
 
 def test_a_run_that_is_asked_to_stop_saves_that_very_step_and_goes_on(tmp_path, photos):
