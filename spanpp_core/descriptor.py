@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from spandrel import (
@@ -21,7 +18,7 @@ from spandrel import (
 from typing_extensions import Self, override
 
 from .backends import BACKENDS, Backend, Backends
-from .checkpoint import Checkpoint, is_spanpp, parse, read
+from .checkpoint import Checkpoint, Source, is_spanpp, parse, repaired
 from .network.model import SpanPP
 
 
@@ -78,6 +75,11 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         False where only a state dict was read, as by spandrel's loader.
         """
         return self.checkpoint.continuous
+
+    @property
+    def repair(self) -> float:
+        """Where the weights lie: from 0, clean, to 1, the repair model. See `load`."""
+        return self.checkpoint.repair
 
     def at_scale(self, scale: float) -> Self:
         """Returns a view of this model, bound to another scale.
@@ -152,8 +154,10 @@ def install() -> None:
 
 
 def load(
-    source: str | os.PathLike[str] | Mapping[str, Any] | Checkpoint,
+    source: Source,
     *,
+    repair: float = 0.0,
+    repair_weights: Source | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SpanPPDescriptor:
@@ -162,11 +166,18 @@ def load(
     Args:
         source: The path of a checkpoint file, a state dict, which is left untouched, or
             what `read` or `parse` returned.
+        repair: How strongly JPEG artefacts, blur and noise are removed, from 0 to 1. 0
+            loads ``source`` as it is, 1 its repair model, and a number between the
+            weighted mean of both.
+        repair_weights: The repair model; by default the file beside ``source``, such as
+            ``model_repair.safetensors`` beside ``model.safetensors``.
         device: Where to put the weights.
         dtype: float32, float16 or bfloat16, of the convolutions.
 
     Raises:
         CheckpointError: ``source`` is not a whole SpanPP model.
+        RepairError: ``repair`` is not a number from 0 to 1, there is no repair model, or
+            it was not trained from ``source``.
 
     Example:
         >>> import spanpp_core, torch
@@ -174,11 +185,8 @@ def load(
         >>> model.at_scale(2.5)(torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 3, 20, 20])
     """
-    if isinstance(source, Mapping):
-        source = parse(source)
-    elif not isinstance(source, Checkpoint):
-        source = read(source)
-    return SpanPPDescriptor(SpanPPArch(), source).to(torch.device(device), dtype)
+    found = repaired(source, repair, repair_weights)
+    return SpanPPDescriptor(SpanPPArch(), found).to(torch.device(device), dtype)
 
 
 def bundled_model() -> Path:

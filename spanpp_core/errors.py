@@ -4,6 +4,7 @@
 
     SpanPPError
     ├── CheckpointError      a file or state dict that is not a whole SpanPP model
+    ├── RepairError          a repair strength for which there are no weights
     ├── ScaleError           a scale that the model cannot run at
     ├── SizeError            a size that cannot be made
     ├── ImageError           an image file that cannot be read or written
@@ -28,6 +29,12 @@ class SpanPPError(ValueError):
 
 class CheckpointError(SpanPPError):
     """A file or state dict that cannot be used as a SpanPP model."""
+
+    __module__ = "spanpp_core"
+
+
+class RepairError(SpanPPError):
+    """A repair strength that is none, or for which there are no weights."""
 
     __module__ = "spanpp_core"
 

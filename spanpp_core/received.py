@@ -51,7 +51,9 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
     read = getattr(getattr(model, "checkpoint", None), "state_dict", weights)
     found = parse(cast("Mapping[str, Any]", read))
     continuous = getattr(model, "continuous", False) is True
-    ours = SpanPPDescriptor(SpanPPArch(), replace(found, continuous=continuous))
+    repair = float(getattr(model, "repair", 0))
+    found = replace(found, continuous=continuous, repair=repair)
+    ours = SpanPPDescriptor(SpanPPArch(), found)
     live = parse(weights)
     ours.model.load_state_dict(live.state_dict)
     body = weights[_BODY]
@@ -83,7 +85,7 @@ def file_weights(model: SpanPPDescriptor) -> Checkpoint:
     stored = model.checkpoint.state_dict
     if all(_is_rounding(live[name], tensor) for name, tensor in stored.items()):
         return model.checkpoint
-    return replace(parse(live), continuous=model.continuous)
+    return replace(parse(live), continuous=model.continuous, repair=model.repair)
 
 
 def _same_layout(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import TINY, training_network
+from tiny import TINY, fine_tuned, training_network
 
 import spanpp_core
 from spanpp_core.network.hyperparameters import Hyperparameters
@@ -44,6 +44,14 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(training_network().state_dict(), path)
     return path
+
+
+@pytest.fixture
+def clean_file(weights: Path) -> Path:
+    """A file of a small clean model, with that of its repair model beside it."""
+    repair = fine_tuned(dict(training_network().state_dict()))
+    save_file(repair, weights.with_name("tiny_repair.safetensors"))
+    return weights
 
 
 def pytest_report_header() -> str | None:

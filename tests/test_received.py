@@ -47,13 +47,14 @@ def test_a_model_of_this_copy_is_returned_as_it_is(model):
 @pytest.mark.parametrize("scale", [2, 2.5, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 def test_a_model_of_another_copy_gives_the_same_pictures(theirs, scale, dtype):
-    theirs.checkpoint = replace(theirs.checkpoint, continuous=True)
+    theirs.checkpoint = replace(theirs.checkpoint, continuous=True, repair=0.5)
     bound = theirs.to(dtype=dtype).at_scale(scale)
     assert not isinstance(bound, spanpp_core.SpanPPDescriptor)
     ours = spanpp_core.as_spanpp(bound)
     assert isinstance(ours, spanpp_core.SpanPPDescriptor)
     assert (ours.scale, ours.dtype, ours.scales) == (scale, dtype, bound.scales)
     assert ours.continuous
+    assert ours.repair == 0.5
     x = torch.rand(1, 3, 9, 7)
     assert torch.equal(ours(x), bound(x))
 

@@ -28,3 +28,14 @@ def training_network(hyper: Hyperparameters = TINY, seed: int = 0) -> SpanPPBran
                 if name.endswith("alpha"):
                     parameter.uniform_(0.2, 0.5)
     return network
+
+
+def fine_tuned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict as a short further training would leave it, near the one given."""
+    random = torch.Generator().manual_seed(1)
+    return {
+        name: tensor + 0.1 * torch.randn(tensor.shape, generator=random)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in state.items()
+    }

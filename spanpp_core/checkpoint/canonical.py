@@ -50,6 +50,8 @@ class Checkpoint:
     """Stored fused kernels that disagree with the branches beside them (ignored)."""
     continuous: bool = False
     """Whether the file says that the model was trained on fractional scales too."""
+    repair: float = 0.0
+    """From 0, a clean model, to 1, its repair model; see `repaired`."""
 
 
 def parse(state_dict: Mapping[str, Any]) -> Checkpoint:

@@ -20,12 +20,25 @@ CONTINUOUS = "continuous"
 """The metadata that says "true" of a model trained on fractional scales too."""
 
 
+REPAIR = "repair"
+"""The metadata that tells a repair model, 1, and those on the way to it, from clean ones."""
+
+
 def metadata(path: Path) -> dict[str, str]:
     """Returns the metadata of a safetensors file; other files have none."""
     if path.suffix.lower() != ".safetensors":
         return {}
     with safe_open(path, "pt") as file:  # pyright: ignore
         return cast("dict[str, str] | None", file.metadata()) or {}
+
+
+def repair_of(facts: dict[str, str]) -> float:
+    """Returns what the metadata says of `Checkpoint.repair`; 0 if nothing."""
+    try:
+        stated = float(facts.get(REPAIR, 0))
+    except ValueError:
+        return 0.0
+    return stated if 0 <= stated <= 1 else 0.0
 
 
 def write_slim(
@@ -68,6 +81,7 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
         "architecture": "SpanPP",
         "scales": json.dumps(checkpoint.hyper.scales),
         CONTINUOUS: json.dumps(checkpoint.continuous),
+        REPAIR: json.dumps(checkpoint.repair),
         "hyperparameters": json.dumps(asdict(checkpoint.hyper)),
     }
     return save(tensors, facts)

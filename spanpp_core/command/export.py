@@ -62,6 +62,13 @@ def export(
         str | None,
         typer.Option(help="What the files' names begin with; the model's if absent."),
     ] = None,
+    repair: Annotated[
+        float,
+        typer.Option(
+            help="From 0 to 1: how strongly JPEG artefacts, blur and noise are removed;"
+            " needs the repair model beside MODEL."
+        ),
+    ] = 0.0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files.")
     ] = False,
@@ -79,7 +86,7 @@ def export(
         raise ExportError("give --scales or --all-trained, not both")
     if program and formats:
         raise ExportError(f"--for {program} chooses the format; leave --format out")
-    found = checkpoint.read(model)
+    found = checkpoint.repaired(model, repair)
     wanted = list(found.hyper.scales) if all_trained else given
     chosen = PROGRAMS[program].precision if program else "fp32"
     options = ExportOptions(precision or chosen, opset, _size(static), overwrite)

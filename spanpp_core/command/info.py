@@ -42,6 +42,7 @@ def describe(path: Path) -> dict[str, Any]:
         CheckpointError: The file is not a whole SpanPP checkpoint.
     """
     found = checkpoint.read(path)
+    beside = checkpoint.repair_file(path)
     hyper = found.hyper
     parameters = sum(
         tensor.numel()
@@ -55,6 +56,8 @@ def describe(path: Path) -> dict[str, Any]:
         "stored_as": str(found.dtype).removeprefix("torch."),
         "default_scale": hyper.default_scale,
         "continuous": found.continuous,
+        "repair": found.repair,
+        "repair_file": None if beside is None else str(beside),
         **{k: list(v) if k == "scales" else v for k, v in asdict(hyper).items()},
         "parameters_fused": parameters,
         "halo_pixels": BODY_RADIUS + hyper.kernel_size // 2,

@@ -23,7 +23,7 @@ from ..batch import cluster
 from ..batch.pairs import Pair, pairs
 from ..batch.places import Place
 from ..batch.upscaler import Outcome, Precision, UpscaleOptions, Upscaler, device_named
-from ..checkpoint import read
+from ..checkpoint import repaired
 from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
@@ -52,6 +52,15 @@ def upscale(
         Path | None,
         typer.Option("--model", "-m", help="SpanPP file. Default: the bundled one."),
     ] = None,
+    repair: Annotated[
+        float,
+        typer.Option(
+            "--repair",
+            "-r",
+            help="From 0 to 1: how strongly JPEG artefacts, blur and noise are removed."
+            " Default: 0, which keeps what is there.",
+        ),
+    ] = 0.0,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -231,10 +240,10 @@ def upscale(
     if ray is None and any(Place(each).is_url for each in (*inputs, out)):
         raise SpanPPError("URLs of object stores need --ray")
     work = pairs(inputs, out)
+    checkpoint = repaired(model or bundled_model(), repair)
     if ray is None:
-        network = load(model or bundled_model(), device=device_named(device))
+        network = load(checkpoint, device=device_named(device))
         return _here(Upscaler(network, settings), work)
-    checkpoint = read(model or bundled_model())
     pool = cluster.Pool(workers, gpus_per_worker, device)
     outcomes = cluster.outcomes(ray, pool, checkpoint, work, settings)
     return _on_ray(outcomes, len(work))

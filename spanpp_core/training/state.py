@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save  # pyright: ignore
 
-from ..checkpoint import CONTINUOUS
+from ..checkpoint import CONTINUOUS, REPAIR
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 from ..whole_file import write_whole
@@ -39,10 +39,16 @@ def write_weights(
         "architecture": "SpanPP",
         "scales": json.dumps(network.hyper.scales),
         CONTINUOUS: json.dumps(bool(settings.get(CONTINUOUS))),
+        REPAIR: json.dumps(float(_is_repair(settings))),
         "hyperparameters": json.dumps(asdict(network.hyper)),
         "training": json.dumps({**settings, "step": step}),
     }
     write_whole(path, save(tensors, metadata))
+
+
+def _is_repair(settings: Mapping[str, Any]) -> bool:
+    """Whether weights were trained further on degraded photos."""
+    return settings.get("degrade") == "photo" and bool(settings.get("weights"))
 
 
 def write_state(

@@ -103,7 +103,7 @@ def worker_processes() -> list[int]:
     return [each for each, name in names.items() if b"MapWorker" in name.read_bytes()]
 
 
-def test_results_are_those_of_one_process(tmp_path, weights, two_cores, capsys):
+def test_results_are_those_of_one_process(tmp_path, clean_file, two_cores, capsys):
     source = crops(tmp_path / "in", 24)
     deep = np.random.default_rng(1).integers(0, 2**16, (40, 30, 3)).astype(np.uint16)
     pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").write_to_file(
@@ -112,7 +112,7 @@ def test_results_are_those_of_one_process(tmp_path, weights, two_cores, capsys):
     (source / "sub").mkdir()
     Image.open(source / "000.png").save(source / "sub" / "photo.jpg")
     (source / "text.png").write_text("not an image")
-    options = ["-m", weights, "--fit", "100x110"]
+    options = ["-m", clean_file, "--repair", 0.5, "--fit", "100x110"]
     arguments = ["upscale", source, *options, "--precision", "fp32", "-o"]
     assert spanpp(*arguments, tmp_path / "one") == 1
     alone = capsys.readouterr().err.replace(str(tmp_path / "one"), "OUT")

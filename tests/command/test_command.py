@@ -11,6 +11,7 @@ import pyvips
 import torch
 from front_door import spanpp
 from PIL import Image, ImageCms
+from tiny import training_network
 
 import spanpp_core
 from spanpp_core import images
@@ -244,6 +245,8 @@ def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
         (["upscale", "in.png", "sub/in.png", "-o", "x"], "two folders"),
         (["info", "in.png"], "expected one of"),
         (["export", "none.pth", "-o", "x"], "no such file"),
+        (["upscale", "in.png", "-o", "x", "--repair", "1.5"], "from 0 (clean) to 1"),
+        (["upscale", "in.png", "-o", "x", "-r", "1", "-m", "m.pth"], "m_repair.pth"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -255,6 +258,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     write(tmp_path / "in.png", pixels)
     write(tmp_path / "sub" / "in.png", pixels)
     (tmp_path / "in.txt").write_text("text")
+    torch.save(training_network().state_dict(), tmp_path / "m.pth")
     page = Image.fromarray(pixels)
     page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
     assert spanpp(*arguments) in (1, 2)
@@ -270,8 +274,36 @@ def test_info(weights, capsys):
     assert facts["kind"] == "training"
     assert facts["scales"] == [1, 2, 3, 4]
     assert facts["channels"] == 4
+    assert facts["repair"] == 0
+    assert facts["repair_file"] is None
     assert spanpp("info") == 0
     assert "SpanPP" in capsys.readouterr().out
+
+
+def test_repair_files_beside_are_told(clean_file, capsys):
+    assert spanpp("info", clean_file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["repair_file"].endswith(
+        "_repair.safetensors"
+    )
+
+
+def test_upscale_and_export_take_a_repair_strength(tmp_path, clean_file):
+    source = write(tmp_path / "in.png", noise(9, 7, 3, np.uint8))
+    for strength in (0, 0.5, 1):
+        model = spanpp_core.load(clean_file, repair=strength)
+        result = tmp_path / f"{strength}.png"
+        chosen = ("-m", clean_file, "--repair", strength)
+        words = ("-o", result, *chosen, "--precision", "fp32")
+        assert spanpp("upscale", source, *words) == 0
+        expected = spanpp_core.upscale(model, images.read(source).pixels)
+        difference = images.read(result).pixels - expected
+        assert difference.abs().max() <= 0.5 / 255 + 1e-6
+        words = ("-o", tmp_path / "slim", "-f", "safetensors", "--name", strength)
+        assert spanpp("export", clean_file, "--repair", strength, *words) == 0
+        made = spanpp_core.load(tmp_path / "slim" / f"{strength}_slim.safetensors")
+        assert made.repair == strength
+        x = torch.rand(1, 3, 8, 8)
+        assert torch.equal(made(x), model(x))
 
 
 def test_slim_files_are_smaller_and_give_the_same_pictures(tmp_path, weights, capsys):

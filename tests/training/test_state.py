@@ -6,10 +6,11 @@ import pytest
 import torch
 from tiny import training_network
 
+from spanpp_core import checkpoint
 from spanpp_core.errors import TrainingError
 from spanpp_core.training.muon import split
 from spanpp_core.training.schedule import Schedule
-from spanpp_core.training.state import STATE, restore, write_state
+from spanpp_core.training.state import STATE, restore, write_state, write_weights
 
 
 def parts_of(network: torch.nn.Module) -> dict[str, object]:
@@ -47,6 +48,17 @@ def test_steps_and_rate_may_be_others_and_nothing_else(tmp_path):
     assert restore(tmp_path / STATE, longer, parts) == 5
     with pytest.raises(TrainingError, match="batch = 8, and 9 was asked for"):
         restore(tmp_path / STATE, settings | {"batch": 9}, parts)
+
+
+@pytest.mark.parametrize("degrade", ["none", "photo"])
+@pytest.mark.parametrize("weights", [None, "clean.safetensors"])
+def test_weights_trained_further_on_degraded_photos_are_a_repair_model(
+    tmp_path, degrade, weights
+):
+    settings = {"degrade": degrade, "weights": weights}
+    write_weights(tmp_path / "made.safetensors", training_network(), settings, 1)
+    made = checkpoint.read(tmp_path / "made.safetensors")
+    assert made.repair == (degrade == "photo" and weights is not None)
 
 
 def test_without_a_state_nothing_was_done(tmp_path):
