@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import torch
 from comfy_api.latest import io
@@ -53,6 +55,18 @@ class SpanPPDemoPhoto(io.ComfyNode):
                         " of frames."
                     ),
                 ),
+                io.Int.Input(
+                    "jpeg_quality",
+                    default=0,
+                    min=0,
+                    max=95,
+                    optional=True,
+                    display_name="JPEG quality (0: none)",
+                    tooltip=(
+                        "Stores the photo as a JPEG of this quality first, to try the"
+                        " repair of Load SpanPP: 40 shows blocks and rings. 0 does not."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -63,10 +77,16 @@ class SpanPPDemoPhoto(io.ComfyNode):
 
     @override
     @classmethod
-    def execute(cls, longer_side: int, frames: int) -> io.NodeOutput:
+    def execute(
+        cls, longer_side: int, frames: int, jpeg_quality: int = 0
+    ) -> io.NodeOutput:
         with Image.open(bundled_photo()) as photo:
             photo.thumbnail((longer_side, longer_side), Image.Resampling.LANCZOS)
-            pixels = np.asarray(photo.convert("RGB"), dtype=np.float32) / 255
+            small = photo.convert("RGB")
+        if jpeg_quality:
+            small.save(stored := BytesIO(), "JPEG", quality=jpeg_quality)
+            small = Image.open(stored)
+        pixels = np.asarray(small, dtype=np.float32) / 255
         return io.NodeOutput(_pan(torch.from_numpy(pixels), frames))
 
 

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import bundled_model, load
+from ...spanpp_core.checkpoint import repair_file
 from .compatibility import node_schema
 from .device import attach_patcher
 
@@ -39,6 +40,9 @@ class SpanPPLoadModel(io.ComfyNode):
                     "upscale model",
                     "super resolution",
                     "load upscaler",
+                    "jpeg artifacts",
+                    "denoise",
+                    "restore photo",
                 ),
                 *("加载超分模型", "放大模型", "超分", "アップスケールモデル", "超解像"),
             ],
@@ -51,7 +55,21 @@ class SpanPPLoadModel(io.ComfyNode):
                         "A SpanPP checkpoint in models/upscale_models (.safetensors,"
                         " .pth, .pt or .ckpt), or the weights that come with the nodes."
                     ),
-                )
+                ),
+                io.Float.Input(
+                    "repair",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip=(
+                        "How strongly JPEG artefacts, blur and noise are removed, from 0"
+                        " to 1. 0 keeps what is there. It needs a repair model: 'bundled'"
+                        " has one; beside your own mine.safetensors put"
+                        " mine_repair.safetensors."
+                    ),
+                ),
             ],
             outputs=[
                 io.UpscaleModel.Output(
@@ -69,16 +87,19 @@ class SpanPPLoadModel(io.ComfyNode):
 
     @override
     @classmethod
-    def fingerprint_inputs(cls, model_name: str) -> str:
-        """Changes when the file does, so that a newly trained one is read again."""
+    def fingerprint_inputs(cls, model_name: str, **_repair: object) -> str:
+        """Changes when a file does, so that a newly trained one is read again."""
         path = _path_of(model_name)
-        status = path.stat()
-        return f"{path}:{status.st_mtime_ns}:{status.st_size}"
+        files = filter(None, (path, repair_file(path)))
+        return " ".join(
+            f"{file}:{status.st_mtime_ns}:{status.st_size}"
+            for file, status in ((file, file.stat()) for file in files)
+        )
 
     @override
     @classmethod
-    def execute(cls, model_name: str) -> io.NodeOutput:
-        model = load(_path_of(model_name))
+    def execute(cls, model_name: str, repair: float = 0.0) -> io.NodeOutput:
+        model = load(_path_of(model_name), repair=repair)
         model.file_name = model_name  # for Model Info
         attach_patcher(model)
         return io.NodeOutput(model, ", ".join(map(str, model.scales)))

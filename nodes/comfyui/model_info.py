@@ -12,7 +12,7 @@ from .compatibility import node_schema
 
 
 class SpanPPModelInfo(io.ComfyNode):
-    """Says what a model is: its scales, its size and its number format."""
+    """Says what a model is: scales, repair strength, size and number format."""
 
     @override
     @classmethod
@@ -22,7 +22,7 @@ class SpanPPModelInfo(io.ComfyNode):
             display_name="Model Info (SpanPP)",
             description=(
                 "Says what a SpanPP model is: its file, its bound and trained scales, its"
-                " size and number format."
+                " repair strength, size and number format."
             ),
             search_aliases=[
                 *("model details", "trained scales", "upscale model info"),
@@ -58,6 +58,7 @@ def _facts(model: SpanPPDescriptor) -> list[str]:
         + ("" if other is None else f" (in other nodes x{other:.6g})"),
         f"trained scales: {', '.join(f'x{scale}' for scale in model.scales)}",
         f"trained on fractional scales: {'yes' if model.continuous else 'not known'}",
+        f"repair: {model.repair:g} (0: clean, 1: full repair)",
         f"channels: {hyper.channels}, kernel: {hyper.kernel_size}x{hyper.kernel_size}",
         f"parameters: {parameters / 1e6:.2f} million",
         f"receptive field: {2 * model.model.halo + 1} pixels wide",

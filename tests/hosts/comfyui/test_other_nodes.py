@@ -66,7 +66,8 @@ def test_core_node_leaves_no_gap_at_any_scale(
 @pytest.mark.parametrize("scale", [1.0, 2.75, 8 / 3])
 def test_the_block_takes_any_scale(comfy: ComfyServer, scale: float) -> None:
     block = json.loads((PACK / "subgraphs" / "SpanPP Upscale.json").read_text("utf-8"))
-    values = {"model_name": "bundled", "scale": scale, "image": ["2", 0]}
+    promoted = {"model_name": "bundled", "repair": 0.0, "scale": scale}
+    values = {**promoted, "image": ["2", 0]}
     inner, result = prompt_of_block(block, comfy.get("/object_info"), values)
     prompt = {"2": frames(1, 30, 24), **inner, "3": node("TestIsFinite", images=result)}
     prompt["4"] = shown("3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import spandrel
 import torch
 from stand_in_host import PACK, Host, Interrupted, LatentPreviewMethod
+from tiny import fine_tuned
 
 NODES = (
     "SpanPPLoadModel",
@@ -254,6 +256,55 @@ def test_loading_reads_a_file_again_when_it_changed(host: Host, tmp_path: Path) 
     assert node.fingerprint_inputs("mine.safetensors") != before
 
 
+@pytest.fixture
+def pair(host: Host, tmp_path: Path) -> Any:
+    """A clean file that the host lists, with a repair model beside it."""
+    clean = host.core.read(host.core.bundled_model())
+    path = tmp_path / "mine.safetensors"
+    host.core.write_slim(path, clean)
+    beside = replace(clean, state_dict=fine_tuned(clean.state_dict))
+    host.core.write_slim(tmp_path / "mine_repair.safetensors", beside)
+    host.models["mine.safetensors"] = path
+    return path
+
+
+@pytest.mark.parametrize("repair", [0.0, 0.4, 1.0])
+def test_repair_is_that_of_the_core(host: Host, pair: Path, repair: float) -> None:
+    model, _ = host.node("SpanPPLoadModel").execute("mine.safetensors", repair).values
+    expected = host.core.load(pair, repair=repair)
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(model(x), expected(x))
+    view, _ = host.node("SpanPPSetScale").execute(model, 3.0).values
+    (info,) = host.node("SpanPPModelInfo").execute(view).values
+    assert f"repair: {repair:g} (0: clean, 1: full repair)" in info.splitlines()
+
+
+def test_prompts_of_before_there_was_a_repair_give_the_clean_model(
+    host: Host, pair: Path
+) -> None:
+    repair = host.node("SpanPPLoadModel").define_schema().inputs[-1]
+    assert repair.id == "repair", "widgets are saved by position: new ones come last"
+    assert (repair.options["optional"], repair.options["default"]) == (True, 0)
+    model, _ = host.node("SpanPPLoadModel").execute("mine.safetensors").values
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(model(x), host.core.load(pair)(x))
+
+
+def test_a_new_repair_model_is_read_again(host: Host, pair: Path) -> None:
+    node = host.node("SpanPPLoadModel")
+    before = node.fingerprint_inputs("mine.safetensors", repair=0.5)
+    assert node.fingerprint_inputs("mine.safetensors", repair=0.5) == before
+    beside = pair.with_name("mine_repair.safetensors")
+    beside.write_bytes(beside.read_bytes() + b" ")
+    assert node.fingerprint_inputs("mine.safetensors", repair=0.5) != before
+
+
+def test_without_a_repair_model_its_name_is_told(host: Host, pair: Path) -> None:
+    pair.with_name("mine_repair.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"as mine_repair\.safetensors"):
+        host.node("SpanPPLoadModel").execute("mine.safetensors", 0.5)
+
+
 def test_a_missing_file_is_named(host: Host) -> None:
     with pytest.raises(FileNotFoundError, match=r"no model 'gone.pth' in models/"):
         host.node("SpanPPLoadModel").execute("gone.pth")
@@ -455,6 +506,18 @@ def test_demo_photo_is_small_and_pans(host: Host) -> None:
     assert torch.equal(frames[1, :, :-2], frames[0, :, 2:])
     with pytest.raises(ValueError, match="frames need a photo wider than 126 pixels"):
         node.execute(64, 64)
+
+
+def test_demo_photo_as_a_jpeg_is_near_it_and_shows_blocks(host: Host) -> None:
+    node = host.node("SpanPPDemoPhoto")
+    (photo,) = node.execute(128, 1).values
+    (stored,) = node.execute(128, 1, 40).values
+    assert stored.shape == photo.shape
+    difference = (stored - photo).abs()
+    assert 0.005 < difference.mean() < 0.05
+    columns = (stored[:, :, 1:] - stored[:, :, :-1]).abs().mean((0, 1, 3))
+    edges = columns[7::8].mean()
+    assert edges > 1.05 * columns.mean(), "borders of blocks of 8 pixels are seen"
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" + "ü" * 150, "a\0b"])
