@@ -18,6 +18,7 @@ from .compiler import CompilerRunner
 from .fallback import is_out_of_memory, log_fallback
 from .openvino import DTYPES as OPENVINO_DTYPES
 from .openvino import OpenVINORunner
+from .prepared import PreparedRunner
 from .triton import TritonRunner
 
 Backend = Literal["auto", "torch", "triton", "compile", "openvino"]
@@ -64,6 +65,7 @@ class Runner(Protocol):
 
 
 RUNNERS: dict[Backend, type[Runner]] = {
+    "torch": PreparedRunner,
     "triton": TritonRunner,
     "compile": CompilerRunner,
     "openvino": OpenVINORunner,
@@ -102,8 +104,8 @@ class Backends:
             pixels: The input pixels that are about to be read.
         """
         kind = chosen(network, backend, pixels)
-        if kind == "torch":
-            return network.region
+        if kind == "torch" and network.conv_cat.weight.device.type != "cuda":
+            return network.region  # elsewhere nothing is gained by preparing
         weights = weights_version(network)
         if weights != self._weights:
             self.forget()

@@ -1,0 +1,107 @@
+"""The network on CUDA and ROCm, with its weights prepared once.
+
+The weights are laid out as the GPU's convolutions want them, which otherwise takes a launch
+per convolution and call, and the last layers are composed, which takes 17. The convolutions
+run without their bias: cuDNN adds it in a pass of its own, which can do more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..network.ends import conv_layout, end_dtype
+from ..network.model import SpanPP
+from ..network.scale import Window
+from . import pointwise
+
+
+class _Conv(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+
+class PreparedRunner:
+    """A network with its weights in the layout of its device's convolutions.
+
+    Args:
+        network: A copy of its weights is kept.
+    """
+
+    def __init__(self, network: SpanPP) -> None:
+        device = network.conv_cat.weight.device
+        self._pointwise: ModuleType = pointwise
+        """What computes all that lies between two convolutions."""
+        self._dtype = network.dtype
+        self._layout = conv_layout(device, network.dtype)
+
+        def conv(name: str) -> _Conv:
+            weight = network.get_parameter(f"{name}.conv_3x3_rep.weight").detach()
+            bias = network.get_parameter(f"{name}.conv_3x3_rep.bias").detach()
+            return _Conv(weight.contiguous(memory_format=self._layout), bias)
+
+        self._first = conv("conv0")
+        self._blocks = [
+            [conv(f"block_{block}.{name}") for name in ("c1_r", "c2_r", "c3_r")]
+            for block in range(1, 7)
+        ]
+        last = network.last_layers()
+
+        def part(weight: Tensor, dtype: torch.dtype) -> Tensor:
+            return weight.detach().to(dtype, memory_format=self._layout)
+
+        self._bias = last.bias.detach()
+        self._of_image = part(last.image, end_dtype(network.dtype))
+        self._of_maps = [
+            part(weight, network.dtype)
+            for weight in (last.last_block, last.first_block, last.last_activation)
+        ]
+
+    def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
+        """Returns what computes `SpanPP.region` with this network's weights."""
+
+        def region(x: Tensor, scale: Fraction, window: Window) -> Tensor:
+            return network.pixels(self.features(x), scale, window).to(x.dtype)
+
+        return region
+
+    def trim(self) -> None:
+        """Nothing: no memory is kept between runs but the weights."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """Computes `SpanPP.features`."""
+        pointwise = self._pointwise
+        x = x.to(end_dtype(self._dtype)).contiguous(memory_format=self._layout)
+        f0 = pointwise.add_bias(
+            F.conv2d(x, self._first.weight, padding=1), self._first.bias, self._dtype
+        )
+        b1, _ = self._block(0, f0)
+        del f0
+        b, o1 = b1, b1
+        for index in range(1, len(self._blocks)):
+            b, o1 = self._block(index, b)
+        # each map goes as soon as it was read: four are in memory at most
+        body, first_block, activation = self._of_maps
+        y = F.conv2d(b, body, padding=1)
+        del b
+        y1 = F.conv2d(b1, first_block)
+        del b1
+        y2 = F.conv2d(o1, activation)
+        del o1
+        last = F.conv2d(x, self._of_image, padding=1)
+        return pointwise.sum_bias_((y, y1, y2), self._bias, last)
+
+    def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes `SPAB.forward`."""
+        c1, c2, c3 = self._blocks[index]
+        pointwise = self._pointwise
+        o1 = pointwise.silu_(F.conv2d(x, c1.weight, padding=1), c1.bias)
+        o2 = pointwise.silu_(F.conv2d(o1, c2.weight, padding=1), c2.bias)
+        o3 = F.conv2d(o2, c3.weight, padding=1)
+        return pointwise.residual_gate_(o3, c3.bias, x), o1

@@ -1,0 +1,79 @@
+"""The network with its weights prepared: the same features, by convolutions and little else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import TINY
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spanpp_core import SpanPPDescriptor, upscale
+from spanpp_core.backends import Backends, selection
+from spanpp_core.backends.prepared import PreparedRunner
+from spanpp_core.network.model import SpanPP
+
+
+class Operators(TorchDispatchMode):
+    """Notes what is asked of the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.seen.append(operator._overloadpacket.__name__)
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def image() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 3, 21, 34, generator=generator).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2)]
+)
+def test_the_features_are_those_of_the_network(
+    model: SpanPPDescriptor, image, dtype, most
+):
+    network = model.with_dtype(dtype).model
+    with torch.no_grad():
+        expected = network.features(image)
+        found = PreparedRunner(network).features(image)
+    assert found.dtype == expected.dtype
+    off = (found.float() - expected.float()).abs().max() / expected.abs().max()
+    assert off < most
+
+
+def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image):
+    runner = PreparedRunner(model.model)
+    with torch.no_grad(), Operators() as operators:
+        runner.features(image)
+    assert operators.seen.count("convolution") == 1 + 6 * 3 + 4
+    expected = {"convolution", "view", "add_", "silu_", "sigmoid", "sub_", "mul_"}
+    assert set(operators.seen) == expected
+
+
+def test_plain_pytorch_runs_prepared_weights_on_cuda_only(model, image, monkeypatch):
+    made: list[SpanPP] = []
+
+    class Noting(PreparedRunner):
+        def __init__(self, network: SpanPP) -> None:
+            made.append(network)
+
+    monkeypatch.setitem(selection.RUNNERS, "torch", Noting)
+    monkeypatch.setattr(selection, "weights_version", lambda network: 0)
+    upscale(model.with_backend("torch"), image)
+    assert not made
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = SpanPP(TINY)
+        network.conv_cat.weight = torch.nn.Parameter(
+            torch.empty(TINY.channels, 4 * TINY.channels, 1, 1, device="cuda")
+        )
+        Backends().region(network, "torch", 1)
+    assert made == [network]
