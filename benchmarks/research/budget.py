@@ -63,8 +63,9 @@ def train(network: nn.Module, patches: Patches, schedule: Schedule) -> None:
     optimizers = schedule.optimizers(*split(network, ends))
     highest = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     for step in range(schedule.steps):
-        low, high, scale = patches[step]
-        F.l1_loss(network(low, scale), high).backward()
+        batch = patches[step]
+        low, high = batch.unit(torch.device("cpu"))
+        F.l1_loss(network(low, batch.scale), high).backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         for optimizer, rate in zip(optimizers, highest):
             optimizer.param_groups[0]["lr"] = rate * schedule.share(step)

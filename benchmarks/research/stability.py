@@ -91,7 +91,8 @@ def run(
     losses: list[float] = []
     norms: list[float] = []
     scores: dict[int, float] = {}
-    for step, (low, high, _) in enumerate(batches, 1):
+    for step, batch in enumerate(batches, 1):
+        low, high = batch.unit(torch.device("cpu"))
         optimizer.zero_grad()
         loss = F.l1_loss(network(low), high)
         loss.backward()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -112,7 +115,9 @@ def train(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Processes that prepare patches; 2 beside a GPU, else 0."
+            min=0,
+            help="Processes that prepare patches. Beside a GPU as many as cores, and 0"
+            " without --degrade: then the GPU prepares them itself.",
         ),
     ] = None,
     val: Annotated[
@@ -169,7 +174,10 @@ def train(
     network = _network(made)
     held_out = [] if val is None else photo_folder.whole(val)
     draw = made.draw()
-    schedule = made.schedule(save_every)
+    chosen = device_named(device)
+    on_gpu = chosen.type == "cuda"
+    # a report waits for the GPU
+    schedule = made.schedule(save_every, log_every=100 if on_gpu else 10)
     settings = asdict(replace(made, learning_rate=schedule.learning_rate)) | {
         "weights": made.weights and Path(made.weights).name,
         "photos": photo_folder.digest(folder),
@@ -181,15 +189,18 @@ def train(
         smallest_side(made.patch, draw),
         lambda error: console.print(f"skipped: {error}", soft_wrap=True),
     )
-    chosen = device_named(device)
     fabric = Fabric(
         accelerator=chosen.type,
         devices=devices if chosen.index is None else [chosen.index],  # pyright: ignore
         precision=FABRIC_PRECISIONS[made.precision],
     )
     fabric.launch()
-    if workers is None:
-        workers = 0 if chosen.type == "cpu" else 2
+    # each shape comes thousands of times: cuDNN may look for its fastest way
+    torch.backends.cudnn.benchmark = on_gpu
+    if on_gpu and made.degrade == "none":
+        photos, workers = photos.to(fabric.device), 0
+    elif workers is None:
+        workers = 0 if chosen.type == "cpu" else min(16, os.cpu_count() or 1)
 
     def patches(rank: int) -> Patches:
         return Patches(
@@ -224,6 +235,7 @@ def train(
             settings=settings,
             loss=LOSSES[made.loss],
             workers=workers,
+            compiled=on_gpu and not made.branches and find_spec("triton") is not None,
             validate=validate if held_out else None,
             on_report=display.show,
             should_stop=stop,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .hyperparameters import Hyperparameters
 from .kernels import NODES, ExactKernels, Kernels, SampledKernels, nodes
 from .scale import PhaseGroup, is_exact, phase_groups
+from .sending import sent
 
 
 class IGConv(nn.Module):
@@ -45,23 +46,27 @@ class IGConv(nn.Module):
     def exact_kernels(self, scale: Fraction) -> ExactKernels:
         """Generates the kernel of every position of a scale p/q.
 
-        There are p*p positions in q*q cells; making them cell by cell keeps the memory
-        bounded by the square of the scale.
+        There are p*p positions in q*q cells. They are made row of cells by row of cells,
+        so that the memory stays bounded by p times the scale.
         """
         axis = phase_groups(scale)
         last = scale.denominator - 1
+        across = tuple(x for cols in axis for x in cols.coordinates)
 
-        def placed(rows: PhaseGroup, cols: PhaseGroup) -> Tensor:
-            """The kernels of one cell, with the taps where that cell is."""
-            made = self.kernels_at(rows.coordinates, cols.coordinates, float(scale))
-            shape = (3, len(rows.phases), len(cols.phases), *made.shape[1:])
-            made = made.view(shape)
-            return F.pad(
-                made, (cols.cell, last - cols.cell, rows.cell, last - rows.cell)
-            )
+        def band(rows: PhaseGroup) -> Tensor:
+            """The kernels of a row of cells, with the taps where each cell is."""
+            made = self.kernels_at(rows.coordinates, across, float(scale))
+            made = made.view(3, len(rows.phases), len(across), *made.shape[1:])
+            placed = [
+                F.pad(
+                    made[:, :, cols.phases.start : cols.phases.stop],
+                    (cols.cell, last - cols.cell, rows.cell, last - rows.cell),
+                )
+                for cols in axis
+            ]
+            return torch.cat(placed, 2)
 
-        bands = (torch.cat([placed(rows, cols) for cols in axis], 2) for rows in axis)
-        return ExactKernels(scale, torch.cat(list(bands), 1).flatten(0, 2))
+        return ExactKernels(scale, torch.cat([band(r) for r in axis], 1).flatten(0, 2))
 
     def sampled_kernels(self, scale: Fraction) -> SampledKernels:
         """Generates the kernels at the nodes, from which any position is interpolated."""
@@ -108,8 +113,11 @@ class IGConv(nn.Module):
             self.phase.get_parameter(n).flatten() for n in ("weight", "bias")
         )
         phase = (weight * step + bias) * math.pi
-        along_y = freq_y * freq_y.new_tensor(ys)[:, None, None, None] + phase
-        along_x = freq_x * freq_x.new_tensor(xs)[:, None, None]
+        at_y, at_x = (
+            sent(torch.tensor(at, dtype=freq_x.dtype), freq_x.device) for at in (ys, xs)
+        )
+        along_y = freq_y * at_y[:, None, None, None] + phase
+        along_x = freq_x * at_x[:, None, None]
         cos_y, sin_y = along_y.cos(), along_y.sin()
         cos_x, sin_x = along_x.cos(), along_x.sin()
         of_cos, of_sin = self.amplitude.flatten(1).chunk(2, dim=1)

@@ -21,6 +21,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from .scale import Window, cell_of
+from .sending import sent
 
 NODES = 5
 """
@@ -224,8 +225,8 @@ def interpolation(
         matrix[block, place, within] = _lagrange(at)
         return Interpolation(
             range(first, first + count * BLOCK),
-            matrix.flatten(2).to(device, dtype),
-            (block * most + place).to(device),
+            sent(matrix.flatten(2).to(dtype), device),
+            sent(block * most + place, device),
             tuple(int(start) for start in starts),
         )
 

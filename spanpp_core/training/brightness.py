@@ -44,14 +44,14 @@ def shifts(
 ) -> dict[Fraction, Tensor]:
     """Returns the mean of made minus original by scale: (3,) each, R, G and B."""
     at = network.conv_cat.weight.device
+
+    def shift(batch: Batch) -> Tensor:
+        low, high = batch.unit(at)
+        return (network(low, float(batch.scale)) - high).mean((0, 2, 3))
+
     with torch.no_grad():
         return {
-            scale: torch.stack(
-                [
-                    (network(low.to(at), float(scale)) - high.to(at)).mean((0, 2, 3))
-                    for low, high, _ in some
-                ]
-            ).mean(0)
+            scale: torch.stack([shift(batch) for batch in some]).mean(0)
             for scale, some in batches.items()
         }
 

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-DegradationName = Literal["none", "photo"]
+from .downscale import Kernel, downscale
 
-Kernel = Literal["bicubic", "bilinear", "area"]
-"""What makes an image smaller; all of them antialiased."""
+DegradationName = Literal["none", "photo"]
 
 _BLOCK = 16
 """Side in pixels of what JPEG codes at once at 4:2:0."""
@@ -51,28 +51,28 @@ class Degradation:
     chroma_halved: float = 0.6
     """How often JPEG stores colour at half the resolution (4:2:0), not at all of it."""
 
-    def smaller(self, full: Tensor, side: int, random: np.random.Generator) -> Tensor:
-        """Makes a square smaller, perhaps after blurring it.
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is ever done to an image."""
+        return not (self.blur or self.kernels or self.noise or self.jpeg)
 
-        Args:
-            full: (1, 3, S, S) in [0, 1].
-            side: Of the result, in pixels; at most S.
-            random: Where the strengths come from.
-
-        Returns:
-            (1, 3, side, side), not clamped.
-        """
+    def smaller(
+        self,
+        full: Tensor,
+        scale: Fraction,
+        cells: range,
+        edge: int,
+        random: np.random.Generator,
+    ) -> Tensor:
+        """Makes a crop smaller as `downscale` does, perhaps after blurring it."""
         if random.random() < self.blur:
-            sigma = random.uniform(*self.blur_sigma) * full.shape[-1] / side
+            sigma = random.uniform(*self.blur_sigma) * float(scale)
             full = gaussian_blur(full, sigma)
-        if side == full.shape[-1]:
-            return full
-        kernel = "bicubic"
-        if self.kernels is not None:
-            kernel = str(random.choice([*self.kernels], p=[*self.kernels.values()]))
-        if kernel == "area":
-            return F.interpolate(full, (side, side), mode="area")
-        return F.interpolate(full, (side, side), mode=kernel, antialias=True)
+        if self.kernels is None:
+            return downscale(full, scale, cells, edge)
+        kernels: list[Kernel] = [*self.kernels]
+        drawn = int(random.choice(len(kernels), p=[*self.kernels.values()]))
+        return downscale(full, scale, cells, edge, kernels[drawn])
 
     def stored(
         self, low: NDArray[np.uint8], random: np.random.Generator

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +99,30 @@ def _colours(pixels: Tensor) -> Tensor:
 def _pixels(
     files: Sequence[Path], on_skip: Callable[[ImageError], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yields (H, W, 3) in [0, 255]."""
-    for path in files:
+    """Yields (H, W, 3) in [0, 255]; a few images are decoded at once."""
+
+    def read(path: Path) -> NDArray[np.uint8] | ImageError:
         try:
             pixels = _colours(images.read(path).pixels)[0]
         except ImageError as error:
-            on_skip(error)
-        else:
-            yield pixels.mul(255).round_().to(torch.uint8).movedim(0, -1).numpy()
+            return error
+        return pixels.mul(255).round_().to(torch.uint8).movedim(0, -1).numpy()
+
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
+        for path in files:
+            ahead.append(pool.submit(read, path))
+            if len(ahead) > threads:
+                yield from _good(ahead.popleft().result(), on_skip)
+        for each in ahead:
+            yield from _good(each.result(), on_skip)
+
+
+def _good(
+    found: NDArray[np.uint8] | ImageError, on_skip: Callable[[ImageError], None]
+) -> Iterator[NDArray[np.uint8]]:
+    if isinstance(found, ImageError):
+        on_skip(found)
+    else:
+        yield found

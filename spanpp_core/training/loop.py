@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from tensorboard.summary import Writer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
+from ..engine.precision import exact_float32
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 from .losses import Loss
@@ -64,6 +65,7 @@ def train(
     settings: Mapping[str, Any],
     loss: Loss = F.l1_loss,
     workers: int = 0,
+    compiled: bool = False,
     validate: Validate | None = None,
     on_report: Callable[[Report], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -85,6 +87,7 @@ def train(
             with the weights, and compared when a run is taken up again.
         loss: What is made small; see `LOSSES`.
         workers: Processes that prepare batches beside this one.
+        compiled: Whether the body runs as `torch.compile` makes it; plain networks only.
         validate: Called before the first step and whenever the state is saved.
         on_report: Called after every `Schedule.log_every` steps.
         should_stop: Asked after each step, by several processes at each report; then
@@ -98,16 +101,13 @@ def train(
         TrainingError: ``out`` has the state of a run with other settings, or the loss is
             not finite any more.
     """
-
-    def averaged(now: Any, new: Any, count: Any) -> None:
-        weight = 1 - schedule.decay(int(count))
-        for mine, other in zip(now, new):
-            mine.lerp_(other, weight)
-
-    average = AveragedModel(network, multi_avg_fn=averaged).to(fabric.device)
+    network.to(fabric.device)
+    average = _Average(network)
+    if compiled:
+        network.compile_features()
     optimizers = schedule.optimizers(*split(network))
     model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
-    parts = {"network": network, "average": average}
+    parts = {"network": network, "average": average.network}
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
     # only now are the weights where they are trained: the optimizers' state follows them
     done = restore(out / STATE, settings, parts)
@@ -125,37 +125,37 @@ def train(
 
     def measure(step: int) -> None:
         if validate is not None and fabric.is_global_zero:
-            log.add(validate(cast(TrainableSpanPP, average.module)), step)
+            log.add(validate(average.network), step)
 
     if done == 0:
         measure(0)
     seen: list[tuple[float, Tensor, Tensor]] = []
-    for step, (low, high, scale) in enumerate(batches, done + 1):
-        share = schedule.share(step - 1)
-        for optimizer, highest in zip(ready, schedule.rates):
-            optimizer.param_groups[0]["lr"] = share * highest
-        value = loss(model(low, float(scale)), high)
-        fabric.backward(value)
+    for step, batch in enumerate(batches, done + 1):
+        rate = schedule.set_rates(ready, step - 1)
+        low, high = batch.unit(fabric.device)
+        with exact_float32(fabric.device):
+            value = loss(model(low, float(batch.scale)), high)
+            fabric.backward(value)
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         for optimizer in ready:
             optimizer.step()
             optimizer.zero_grad()
-        average.update_parameters(network)
-        seen.append((float(scale), value.detach(), norm))
+        average.keep(schedule.decay(step - 1))
+        seen.append((float(batch.scale), value.detach(), norm))
         pauses = schedule.saves_after(step) or step % schedule.log_every == 0
         # several processes ask rarely: they wait for the answer of the first
         asks = pauses or fabric.world_size == 1
         stops = asks and bool(fabric.broadcast(should_stop()))
         saves = stops or schedule.saves_after(step)
         if saves or pauses:
-            report = _report(step, seen, share * schedule.learning_rate)
+            report = _report(step, seen, rate)
             seen.clear()
             log.add(report.scalars(), step)
             if on_report is not None:
                 on_report(report)
         if saves:
             if fabric.is_global_zero:
-                made = cast(TrainableSpanPP, average.module)
+                made = average.network
                 made = finish(made) if step == schedule.steps else made
                 write_weights(out / WEIGHTS, made, settings, step)
                 write_state(out / STATE, settings, step, parts)
@@ -165,6 +165,22 @@ def train(
             break
     log.close()
     return done
+
+
+class _Average:
+    """A running average of the weights of a network."""
+
+    def __init__(self, network: TrainableSpanPP) -> None:
+        self.network = copy.deepcopy(network)
+        self._averaged: list[Tensor] = [*self.network.parameters()]
+        self._newest: list[Tensor] = [*network.parameters()]
+
+    @torch.no_grad()
+    def keep(self, share: float) -> None:
+        """Keeps a share of the average; the rest comes from the network."""
+        torch._foreach_lerp_(  # pyright: ignore
+            self._averaged, self._newest, 1 - share
+        )
 
 
 class _Log:

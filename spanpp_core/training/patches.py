@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,50 +10,75 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from ..network.sending import sent
 from .degradation import DEGRADATIONS, Degradation
+from .downscale import downscale
 from .photos import Photos
 
 MARGIN = 4
-"""Low-resolution pixels around a patch, at least, that are resized and thrown away: at
-the edge of a crop the filter of the resize lacks what the photo has beyond it."""
+"""Low-resolution pixels around a patch that are made and thrown away: at the edge of a
+crop the filter of the resize lacks what the photo has beyond it."""
 
 _FEWEST_PHASES = 7
-"""Numerator up to which fractions are drawn: p/q has p * p kernels to make a step."""
+"""Numerator up to which simple fractions are drawn: p/q has p * p kernels to make."""
 
 
 class Batch(NamedTuple):
     """Pairs of patches of one step."""
 
     low: Tensor
-    """(N, 3, P, P) in [0, 1], in steps of 1/255."""
+    """(N, 3, P, P), uint8."""
     high: Tensor
-    """(N, 3, P*s, P*s) in [0, 1]."""
+    """(N, 3, P*s, P*s), uint8."""
     scale: float
 
+    def unit(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Returns both on a device, in [0, 1]."""
+        low, high = (image.to(device).float() / 255 for image in self[:2])
+        return low, high
 
-class ScaleDraw(NamedTuple):
+
+@dataclass(frozen=True)
+class ScaleDraw:
     """The scales that steps are drawn from, and how often each comes."""
 
     scales: tuple[Fraction, ...]
     weights: tuple[float, ...]
+    """The share of steps at each of them."""
+    between: float = 0.0
+    """The share of steps at any scale from the smallest to the largest; 1 with the
+    others. Simple fractions alone leave some positions of a pixel's cell untrained."""
 
     @staticmethod
-    def whole(scales: Sequence[int]) -> ScaleDraw:
-        """Each of some whole scales equally often."""
+    def whole(scales: Sequence[int], shares: Sequence[float] = ()) -> ScaleDraw:
+        """Some whole scales, equally often or in proportion to ``shares``."""
+        shares = shares or [1.0] * len(scales)
+        total = sum(shares)
         return ScaleDraw(
-            tuple(Fraction(s) for s in scales), tuple(1 / len(scales) for _ in scales)
+            tuple(Fraction(s) for s in scales), tuple(s / total for s in shares)
         )
 
     @staticmethod
-    def continuous(scales: Sequence[int], share: float = 0.5) -> ScaleDraw:
-        """Whole scales, and fractions between them in some ``share`` of the steps."""
+    def continuous(
+        scales: Sequence[int],
+        fractions: float = 0.5,
+        shares: Sequence[float] = (),
+        between: float = 0.0,
+    ) -> ScaleDraw:
+        """Whole scales, and simple fractions between them.
+
+        Args:
+            scales: Whole.
+            fractions: The share of steps at simple fractions.
+            shares: Of the whole scales, in proportion to each other.
+            between: The share of steps at any scale between the smallest and the largest.
+        """
         low, high = min(scales), max(scales)
-        between = sorted(
+        simple = sorted(
             {
                 Fraction(p, q)
                 for q in range(2, 5)
@@ -60,24 +86,58 @@ class ScaleDraw(NamedTuple):
                 if p % q and Fraction(p, q).numerator <= _FEWEST_PHASES
             }
         )
-        whole = ScaleDraw.whole(scales)
-        if not between:
+        whole = ScaleDraw.whole(scales, shares)
+        if not simple:
             return whole
+        rest = 1 - fractions - between
         return ScaleDraw(
-            whole.scales + tuple(between),
-            tuple(w * (1 - share) for w in whole.weights)
-            + tuple(share / len(between) for _ in between),
+            whole.scales + tuple(simple),
+            tuple(w * rest for w in whole.weights)
+            + tuple(fractions / len(simple) for _ in simple),
+            between,
         )
+
+    def draw(self, random: np.random.Generator, patch: int) -> Fraction:
+        """Draws a scale; one between the others is a whole number of pixels per patch."""
+        if random.random() < self.between:
+            low, high = (int(end * patch) for end in (self.scales[0], max(self.scales)))
+            return Fraction(int(random.integers(low, high + 1)), patch)
+        weights = np.asarray(self.weights)
+        return self.scales[random.choice(len(weights), p=weights / weights.sum())]
 
 
 def smallest_side(patch: int, draw: ScaleDraw) -> int:
     """Returns the shorter side that a photo must have at least, in pixels."""
-    return max(_cut(patch, scale)[1] for scale in draw.scales)
+    return _Cut.of(patch, max(draw.scales)).side
+
+
+class _Cut(NamedTuple):
+    """Where a pair of patches lies in a crop of a photo."""
+
+    cells: int
+    """Side of the low-resolution patch: P, or less for P*s to be whole."""
+    edge: int
+    """Pixels of the photo around what becomes the high-resolution patch."""
+    inside: int
+    """Side of that patch."""
+
+    @property
+    def side(self) -> int:
+        return self.inside + 2 * self.edge
+
+    @staticmethod
+    def of(patch: int, scale: Fraction) -> _Cut:
+        cells = patch // scale.denominator * scale.denominator
+        return _Cut(cells, math.ceil(MARGIN * scale), int(cells * scale))
 
 
 @dataclass(frozen=True)
 class Patches(Dataset[Batch]):
-    """Item ``i`` is the batch of step ``i``, the same at every call, in any process."""
+    """Item ``i`` is the batch of step ``i``, the same at every call, in any process.
+
+    It is made where the photos are: on a GPU that holds them, a batch takes less than a
+    millisecond.
+    """
 
     photos: Photos
     """None of them smaller than `smallest_side`."""
@@ -90,86 +150,78 @@ class Patches(Dataset[Batch]):
     rank: int = 0
     """Number of the process: all see the same scale, and each its own patches."""
     degradation: Degradation = DEGRADATIONS["none"]
-    """What low resolution suffers besides being made smaller."""
+    """What low resolution suffers besides being made smaller; not on a GPU."""
     choices: int = 1
     """Places drawn for each pair, of which the one with the most detail is taken."""
 
     def scale(self, step: int) -> Fraction:
         """Returns the scale of a step."""
-        random = np.random.default_rng((self.seed, step))
-        return self.draw.scales[
-            random.choice(len(self.draw.scales), p=self.draw.weights)
-        ]
+        return self.draw.draw(np.random.default_rng((self.seed, step)), self.patch)
 
     @override
     def __getitem__(self, step: int) -> Batch:
         scale = self.scale(step)
         random = np.random.default_rng((self.seed, step, self.rank + 1))
-        pairs = [self._pair(random, scale) for _ in range(self.batch)]
-        low, high = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
-        return Batch(low, high, float(scale))
+        cut = _Cut.of(self.patch, scale)
+        full = self._crops(random, cut.side)
+        low = low_resolution(full, cut.cells, scale, self.degradation, random)
+        inside = slice(cut.edge, cut.edge + cut.inside)
+        return Batch(low, full[..., inside, inside], float(scale))
 
-    def _pair(
-        self, random: np.random.Generator, scale: Fraction
-    ) -> tuple[Tensor, Tensor]:
-        side = _cut(self.patch, scale)[1]
-        places = [self._crop(random, side) for _ in range(self.choices)]
-        crop = max(places, key=_detail) if self.choices > 1 else places[0]
-        full = torch.from_numpy(crop.astype(np.float32)).movedim(-1, 0)[None] / 255
-        full = full.rot90(int(random.integers(4)), (-2, -1))
-        full = full.flip(-1) if random.integers(2) else full
-        return pair(full, self.patch, scale, self.degradation, random)
-
-    def _crop(self, random: np.random.Generator, side: int) -> NDArray[np.uint8]:
-        """A square of a photo, (side, side, 3) in [0, 255], at one of its sizes."""
-        photo = int(random.integers(len(self.photos)))
-        level = int(random.integers(len(self.photos.places[photo])))
-        _, height, width = self.photos.places[photo][level]
-        top = int(random.integers(height - side + 1))
-        left = int(random.integers(width - side + 1))
-        return self.photos.at(photo, level)[top : top + side, left : left + side]
+    def _crops(self, random: np.random.Generator, side: int) -> Tensor:
+        """Squares of photos, turned and mirrored: (N, 3, side, side), uint8."""
+        photos = self.photos
+        drawn = photos.places(random, self.batch * self.choices, side)
+        corner, down, right = sent(
+            torch.from_numpy(drawn), photos.pixels.device
+        ).unbind(1)  # (C * N,)
+        if self.choices > 1:
+            green = photos.squares(corner, down, right, side, every=2)[:, 1].short()
+            detail = green.diff(dim=-1).abs().float().mean((1, 2))
+            best = detail.view(-1, self.batch).argmax(0)
+            best = best * self.batch + torch.arange(self.batch, device=best.device)
+            corner, down, right = corner[best], down[best], right[best]
+        return photos.squares(corner, down, right, side)
 
 
-def _detail(crop: NDArray[np.uint8]) -> float:
-    """Returns the mean difference of neighbours in every second row, in green."""
-    return float(np.abs(np.diff(crop[::2, :, 1].astype(np.int16))).mean())
-
-
-def pair(
+def low_resolution(
     full: Tensor,
-    patch: int,
+    cells: int,
     scale: Fraction,
     degradation: Degradation,
     random: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Makes a pair of patches of a photo's crop, by an antialiased downscale.
+) -> Tensor:
+    """Makes the low-resolution patches of crops, by an antialiased downscale.
 
     Args:
-        full: (1, 3, S, S) in [0, 1], of the side that `smallest_side` says.
-        patch: P, side of the low-resolution patch in pixels; for a fraction p/q it is
-            rounded down to a multiple of q.
-        scale: s, exact.
+        full: (N, 3, S, S), uint8: ``cells * scale`` pixels, and ``MARGIN * scale`` rounded
+            up around them.
+        cells: P, side of the patches.
+        scale: s.
         degradation: What low resolution suffers besides.
         random: What draws its strengths.
 
     Returns:
-        (1, 3, P, P) in [0, 1], rounded to steps of 1/255 as an image file would be, and
-        (1, 3, P*s, P*s).
+        (N, 3, P, P), uint8, as an image file would have them.
     """
-    margin, _ = _cut(patch, scale)
-    wide = full.shape[-1] * scale.denominator // scale.numerator
-    low = degradation.smaller(full, wide, random).mul(255).round_().clamp_(0, 255)
-    stored = degradation.stored(low[0].movedim(0, -1).byte().numpy(), random)
-    low = torch.from_numpy(stored.astype(np.float32)).movedim(-1, 0)[None] / 255
-    edge = int(margin * scale)
-    return (
-        low[..., margin : wide - margin, margin : wide - margin],
-        full[..., edge : full.shape[-2] - edge, edge : full.shape[-1] - edge],
-    )
+    edge = math.ceil(MARGIN * scale)
+    if degradation.is_none:
+        return _bytes(downscale(full.float(), scale, range(cells), edge))
+    wide = range(-MARGIN, cells + MARGIN)
+    made = [
+        degradation.stored(
+            _bytes(degradation.smaller(each[None].float(), scale, wide, edge, random))[
+                0
+            ]
+            .movedim(0, -1)
+            .numpy(),
+            random,
+        )
+        for each in full
+    ]
+    low = torch.from_numpy(np.stack(made)).movedim(-1, 1)
+    return low[..., MARGIN : MARGIN + cells, MARGIN : MARGIN + cells]
 
 
-def _cut(patch: int, scale: Fraction) -> tuple[int, int]:
-    """The margin in low-resolution pixels, and the crop's side in the photo's pixels."""
-    q = scale.denominator
-    margin = -(-MARGIN // q) * q
-    return margin, int((patch // q * q + 2 * margin) * scale)
+def _bytes(image: Tensor) -> Tensor:
+    return image.round().clamp(0, 255).byte()

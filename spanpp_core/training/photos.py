@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 LEVELS = 3
 """A photo is used at its size, at a half and at a quarter of it, while it is large
@@ -22,19 +24,71 @@ enough: what a camera makes is soft at full size, and sharp edges teach the most
 class Photos:
     """Photos, each at up to `LEVELS` sizes."""
 
-    pixels: NDArray[np.uint8]
-    """All pixels of all sizes, one after the other."""
-    places: Sequence[Sequence[tuple[int, int, int]]]
-    """For each photo, for each size: offset, height, width."""
+    pixels: Tensor
+    """All pixels of all sizes, one after the other: (T, 3), uint8."""
+    sizes: Sequence[Sequence[tuple[int, int, int]]]
+    """For each photo, for each of its sizes: its first pixel, height, width."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.sizes)
 
-    def at(self, photo: int, level: int) -> NDArray[np.uint8]:
-        """Returns a view of one size of a photo, (H, W, 3) in [0, 255]."""
-        offset, height, width = self.places[photo][level]
-        flat = self.pixels[offset : offset + height * width * 3]
-        return flat.reshape(height, width, 3)
+    def to(self, device: torch.device) -> Photos:
+        """Returns the photos in the memory of a device."""
+        return Photos(self.pixels.to(device), self.sizes)
+
+    @functools.cached_property
+    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many sizes each photo has, and all of `sizes` one after the other."""
+        counts = np.array([len(sizes) for sizes in self.sizes], np.int64)
+        rows = [size for sizes in self.sizes for size in sizes]
+        return counts, np.array(rows, np.int64)
+
+    def at(self, photo: int, level: int) -> Tensor:
+        """Returns a view of one size of a photo: (H, W, 3), uint8."""
+        first, height, width = self.sizes[photo][level]
+        return self.pixels[first : first + height * width].view(height, width, 3)
+
+    def places(
+        self, random: np.random.Generator, count: int, side: int
+    ) -> NDArray[np.int64]:
+        """Draws squares of photos, in one of the eight ways to turn and mirror them.
+
+        Args:
+            random: Photos, their sizes and ways are drawn evenly.
+            count: How many squares.
+            side: Of each, in pixels.
+
+        Returns:
+            (count, 3): a corner, a step along the first axis, and one along the second,
+            as positions in ``pixels``.
+        """
+        counts, table = self._table
+        photo = random.integers(len(self), size=count)
+        level = (random.random(count) * counts[photo]).astype(np.int64)
+        chosen = table[np.cumsum(counts)[photo] - counts[photo] + level]
+        first, height, width = chosen[:, 0], chosen[:, 1], chosen[:, 2]
+        top = (random.random(count) * (height - side + 1)).astype(np.int64)
+        left = (random.random(count) * (width - side + 1)).astype(np.int64)
+        way = random.integers(8, size=count)
+        upwards, leftwards, turned = way & 1, way >> 1 & 1, way >> 2 == 1
+        row = top + upwards * (side - 1)
+        column = left + leftwards * (side - 1)
+        down, right = width * (1 - 2 * upwards), 1 - 2 * leftwards
+        first_step, second_step = (
+            np.where(turned, right, down),
+            np.where(turned, down, right),
+        )
+        return np.stack([first + row * width + column, first_step, second_step], 1)
+
+    def squares(
+        self, corner: Tensor, down: Tensor, right: Tensor, side: int, every: int = 1
+    ) -> Tensor:
+        """Returns squares at `places`: (N, 3, side, side), uint8, or some of their rows."""
+        along = torch.arange(side, device=corner.device)
+        rows = along[::every, None] * down[:, None, None]
+        columns = along * right[:, None, None]
+        found = self.pixels[corner[:, None, None] + rows + columns]
+        return found.movedim(-1, 1)
 
     @staticmethod
     def pack(
@@ -49,8 +103,8 @@ class Photos:
             smallest: Shorter side in pixels below which a size is left out.
             key: What `open` must be given to find this file again.
         """
-        places: list[list[tuple[int, int, int]]] = []
-        offset = 0
+        every: list[list[tuple[int, int, int]]] = []
+        offset = 0  # in pixels
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
             for image in images:
@@ -62,13 +116,13 @@ class Photos:
                         break
                     file.write(np.ascontiguousarray(made).data)
                     sizes.append((offset, height, width))
-                    offset += made.size
+                    offset += height * width
                 if sizes:
-                    places.append(sizes)
-        index = {"key": key, "places": places}
+                    every.append(sizes)
+        index = {"key": key, "sizes": every}
         _index_of(path).write_text(json.dumps(index))
         partial.replace(path)
-        return Photos(_mapped(path), places)
+        return Photos(_mapped(path), every)
 
     @staticmethod
     def open(path: Path, key: str) -> Photos | None:
@@ -76,15 +130,21 @@ class Photos:
         if not path.exists() or not _index_of(path).exists():
             return None
         index: dict[str, Any] = json.loads(_index_of(path).read_text())
-        return Photos(_mapped(path), index["places"]) if index["key"] == key else None
+        if index.get("key") != key or "sizes" not in index:
+            return None  # of other photos, or of an older form
+        return Photos(_mapped(path), index["sizes"])
 
 
 def _index_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, "u1")
+def _mapped(path: Path) -> Tensor:
+    """Returns the pixels of a file; what is read stays on disk until it is looked at."""
+    if not path.stat().st_size:
+        return torch.empty(0, 3, dtype=torch.uint8)
+    # PyTorch has no tensors that cannot be written: these change in memory only
+    return torch.from_numpy(np.memmap(path, np.uint8, "c")).view(-1, 3)
 
 
 def _reduced(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

@@ -36,6 +36,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_LISTS = ("scales", "shares")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is trained, on what patches, and how."""
@@ -45,7 +48,11 @@ class Recipe:
     continuous: bool | None = None
     """Whether some steps are at fractional scales. None: as ``weights`` were trained."""
     fractions: float = 0.5
-    """The share of such steps, if any."""
+    """The share of such steps, if any, at simple fractions such as 3/2."""
+    between: float = 0.0
+    """The share of further ones at any scale between the smallest and the largest."""
+    shares: tuple[float, ...] = ()
+    """How often each of ``scales`` comes, in proportion; empty: equally often."""
     weights: str | None = None
     """The SpanPP file to begin with; None begins with a random network."""
     channels: int = 48
@@ -83,6 +90,17 @@ class Recipe:
                 f"--scales {' '.join(map(str, scales))}: give whole numbers from"
                 f" {MIN_SCALE} to {MAX_SCALE}, each once"
             )
+        shares = self.shares
+        if shares and (len(shares) != len(scales) or min(shares) <= 0):
+            raise TrainingError(
+                f"shares are {list(shares)}; give a number above 0 for each of the"
+                f" scales {list(scales)}, or none"
+            )
+        if min(self.fractions, self.between) < 0 or self.fractions + self.between >= 1:
+            raise TrainingError(
+                f"fractions are {self.fractions:g} and between is {self.between:g}; give"
+                " shares of the steps from 0, less than 1 together"
+            )
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise TrainingError(
                 f"the learning rate is {self.learning_rate:g}; give more than 0"
@@ -98,14 +116,20 @@ class Recipe:
         """
         found = {} if path is None else _toml(path)
         example = asdict(
-            replace(Recipe(), continuous=False, weights="", learning_rate=0.1)
+            replace(
+                Recipe(),
+                continuous=False,
+                weights="",
+                learning_rate=0.1,
+                shares=(1.0, 2.0, 2.0, 2.0),
+            )
         )
         for key, value in found.items():
             if key not in example:
                 known = ", ".join(field.name for field in fields(Recipe))
                 raise TrainingError(f"{path}: {key} is no setting; they are {known}")
             wanted = example[key]
-            fits = isinstance(value, list if key == "scales" else type(wanted))
+            fits = isinstance(value, list if key in _LISTS else type(wanted))
             whole_for_real = isinstance(wanted, float) and type(value) is int
             if not (fits or whole_for_real) or (
                 isinstance(value, bool) and not isinstance(wanted, bool)
@@ -114,17 +138,23 @@ class Recipe:
                     f"{path}: {key} is {value!r}; give something like {wanted!r}"
                 )
         made = {**found, **given}
-        if "scales" in made:
-            made["scales"] = tuple(sorted(made["scales"]))
+        made |= {key: tuple(made[key]) for key in _LISTS if key in made}
+        scales, shares = made.get("scales", ()), made.get("shares", ())
+        if len(scales) == len(shares):  # each share follows its scale
+            made |= {"shares": tuple(s for _, s in sorted(zip(scales, shares)))}
+        if scales:
+            made["scales"] = tuple(sorted(scales))
         return Recipe(**made)
 
     def draw(self) -> ScaleDraw:
         """Returns the scales of steps."""
         if self.continuous:
-            return ScaleDraw.continuous(self.scales, self.fractions)
-        return ScaleDraw.whole(self.scales)
+            return ScaleDraw.continuous(
+                self.scales, self.fractions, self.shares, self.between
+            )
+        return ScaleDraw.whole(self.scales, self.shares)
 
-    def schedule(self, save_every: int) -> Schedule:
+    def schedule(self, save_every: int, log_every: int = 10) -> Schedule:
         """Returns how long and how fast."""
         rate = self.learning_rate or (FURTHER_RATE if self.weights else NEW_RATE)
         return Schedule(
@@ -134,6 +164,7 @@ class Recipe:
             self.tail,
             ema=self.ema,
             save_every=save_every,
+            log_every=log_every,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,6 +53,13 @@ class Schedule:
             torch.optim.Adam(others, of_adam, (0.9, 0.99), foreach=True),
         ]
 
+    def set_rates(self, optimizers: Iterable[Any], step: int) -> float:
+        """Sets the learning rates of a step, from 0 on; returns Muon's."""
+        muon, adam = (self.share(step) * highest for highest in self.rates)
+        for optimizer, rate in zip(optimizers, (muon, adam)):
+            optimizer.param_groups[0]["lr"] = rate
+        return muon
+
     def share(self, step: int) -> float:
         """Returns the share of the highest learning rate that a step has, from 0 on."""
         rising = min(1.0, (step + 1) / max(1, self.warm_up))
@@ -63,7 +71,7 @@ class Schedule:
 
         It rises to `ema`, so that a short run is not mostly its initial weights.
         """
-        return min(self.ema, (1 + averaged) / (10 + averaged))
+        return min(self.ema, (1 + averaged) / (10 + averaged)) if averaged else 0.0
 
     def saves_after(self, step: int) -> bool:
         """Returns whether the state is saved after the step, counted from 1."""

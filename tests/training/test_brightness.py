@@ -28,9 +28,10 @@ def batches(network):
     """What the network made before it was too dark is the original."""
     before = training_network()
     random = torch.Generator().manual_seed(0)
-    low = torch.rand(2, 3, 24, 24, generator=random)
+    low = torch.randint(0, 256, (2, 3, 24, 24), generator=random)
     with torch.no_grad():
-        return {s: [Batch(low, before(low, float(s)), float(s))] for s in SCALES}
+        made = {s: 255 * before(low / 255, float(s)) for s in SCALES}
+    return {s: [Batch(low, high, float(s))] for s, high in made.items()}
 
 
 def test_every_scale_comes_out_as_bright_as_the_original(network, batches):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,13 @@ import torch
 
 from spanpp_core.resize import resize
 from spanpp_core.training.degradation import DEGRADATIONS, PHOTO
-from spanpp_core.training.patches import Patches, ScaleDraw, pair, smallest_side
+from spanpp_core.training.patches import (
+    MARGIN,
+    Patches,
+    ScaleDraw,
+    low_resolution,
+    smallest_side,
+)
 from spanpp_core.training.photos import Photos
 
 CLEAN = DEGRADATIONS["none"]
@@ -34,11 +41,11 @@ def test_packed_photos_are_the_photos_at_several_sizes(tmp_path, photos):
     smallest = smallest_side(12, CONTINUOUS)
     reopened = Photos.open(tmp_path / "photos.bin", "key")
     assert reopened is not None
-    assert [len(sizes) for sizes in reopened.places] == [1, 2]
-    assert np.array_equal(reopened.at(0, 0), photo(smallest, smallest + 40))
+    assert [len(sizes) for sizes in reopened.sizes] == [1, 2]
+    assert np.array_equal(reopened.at(0, 0).numpy(), photo(smallest, smallest + 40))
     full = torch.from_numpy(photo(2 * smallest, 3 * smallest, 1)).movedim(-1, 0)[None]
     half = resize(full.float() / 255, (smallest, 3 * smallest // 2))
-    found = torch.from_numpy(reopened.at(1, 1).copy()).movedim(-1, 0)[None]
+    found = reopened.at(1, 1).movedim(-1, 0)[None]
     assert (found - 255 * half).abs().max() <= 0.5 + 1e-3
 
 
@@ -54,19 +61,58 @@ def test_photos_that_are_too_small_are_left_out(tmp_path):
 @pytest.mark.parametrize("scale", CONTINUOUS.scales, ids=str)
 def test_a_pair_is_a_part_of_the_whole_photo_scaled_down(scale):
     """No patch shows that the photo was cut before it was resized."""
-    side = smallest_side(12, ScaleDraw((scale,), (1.0,)))
-    margin = scale.numerator * 4
-    whole = torch.from_numpy(photo(side + 2 * margin, side + 2 * margin))
-    whole = whole.movedim(-1, 0)[None] / 255
-    crop = whole[..., margin : margin + side, margin : margin + side]
-    low, high = pair(crop, 12, scale, CLEAN, np.random.default_rng(0))
-    around = (whole.shape[-1] - high.shape[-1]) // 2
-    assert torch.equal(high, whole[..., around:-around, around:-around])
-    edge = whole.shape[-1] * scale.denominator // scale.numerator
-    small = resize(whole, (edge, edge)).mul(255).round() / 255
-    around = (edge - low.shape[-1]) // 2
-    assert (low - small[..., around:-around, around:-around]).abs().max() <= 1.01 / 255
-    assert high.shape[-1] == low.shape[-1] * scale
+    cells = 12 // scale.denominator * scale.denominator
+    around, inside = 5 * scale.numerator, int(cells * scale)
+    whole = photo(*[inside + 2 * around] * 2)
+    edge = math.ceil(MARGIN * scale)
+    cut = slice(around - edge, around + inside + edge)
+    crop = torch.from_numpy(whole[cut, cut]).movedim(-1, 0)[None]
+    low = low_resolution(crop, cells, scale, CLEAN, np.random.default_rng(0))
+    side = int(len(whole) / scale)
+    small = torch.from_numpy(whole).movedim(-1, 0)[None] / 255
+    small = resize(small, (side, side)).mul(255).round()
+    first = 5 * scale.denominator
+    small = small[..., first : first + cells, first : first + cells]
+    assert (low - small).abs().max() <= 1
+    assert (low != small).float().mean() < 0.01
+
+
+def test_a_batch_is_parts_of_the_photos_and_what_they_become(photos):
+    """Each high-resolution patch lies in a photo, in one of eight ways."""
+    draw = ScaleDraw((Fraction(3, 2),), (1.0,))
+    batch = Patches(photos, draw, 12, 6, seed=1)[0]
+    assert batch.low.shape[-1] * 3 // 2 == batch.high.shape[-1]
+    every = [photos.at(p, at) for p in range(2) for at in range(len(photos.sizes[p]))]
+    ways = set()
+    for patch in batch.high:
+        for way in range(8):
+            turned = patch.rot90(way % 4, (1, 2))
+            turned = (turned.flip(-1) if way > 3 else turned).movedim(0, -1)
+            if any(_lies_in(turned, pixels) for pixels in every):
+                ways.add(way)
+                break
+        else:
+            pytest.fail("a patch of no photo")
+    assert len(ways) > 1
+
+
+def _lies_in(patch: torch.Tensor, photo: torch.Tensor) -> bool:
+    side = len(patch)
+    places = (photo[: 1 - side, : 1 - side] == patch[0, 0]).all(-1).nonzero().tolist()
+    return any(torch.equal(photo[y : y + side, x : x + side], patch) for y, x in places)
+
+
+def test_scales_between_the_others_come_as_often_as_asked(photos):
+    draw = ScaleDraw.continuous((1, 2, 3, 4), 0.1, (1, 3, 3, 3), between=0.3)
+    patches = Patches(photos, draw, 12, 1, seed=0)
+    drawn = [patches.scale(step) for step in range(4000)]
+    assert drawn.count(Fraction(2)) / 4000 == pytest.approx(0.6 * 0.3, abs=0.03)
+    assert drawn.count(Fraction(1)) / 4000 == pytest.approx(0.6 * 0.1, abs=0.03)
+    twelfths = [scale for scale in drawn if scale.denominator in (6, 12)]
+    assert len(twelfths) / 4000 == pytest.approx(0.3 * 18 / 37, abs=0.03)
+    assert all(1 <= scale <= 4 for scale in drawn)
+    batch = patches[next(i for i, s in enumerate(drawn) if s.denominator == 12)]
+    assert batch.high.shape[-1] == round(12 * batch.scale)
 
 
 def test_a_step_is_the_same_at_every_call_and_like_no_other(photos):
@@ -110,7 +156,7 @@ def test_continuous_draws_fractions_inside_the_trained_range():
 
 def test_fractions_come_as_often_as_asked():
     draw = ScaleDraw.continuous((1, 2, 3, 4), 0.25)
-    fractional = [w for s, w in zip(*draw) if s.denominator > 1]
+    fractional = [w for s, w in zip(draw.scales, draw.weights) if s.denominator > 1]
     assert sum(fractional) == pytest.approx(0.25)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -30,8 +31,17 @@ class InItsDtype(nn.Module):
             return super().forward(x.to(next(self.parameters()).dtype))
 
 
-class _LastConv(InItsDtype, nn.Conv2d):  # pyright: ignore[reportIncompatibleMethodOverride]
-    """The convolution that makes the features."""
+class _LastConv(nn.Conv2d):
+    """The 1x1 convolution that makes the features, in the dtype of its weights.
+
+    As a product of matrices: what is channels-last on a GPU is not transposed for it.
+    """
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore
+        with autocast_disabled(x.device.type):
+            pixels = x.to(self.weight.dtype).movedim(1, -1)
+            return F.linear(pixels, self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 class _FirstRepConv(InItsDtype, RepConv):
@@ -67,6 +77,11 @@ class TrainableSpanPP(Body):
         self.register_buffer(
             "MetaIGConv", torch.tensor(hyper.scales, dtype=torch.uint8)
         )
+        self._features: Callable[[Tensor], Tensor] = self.features
+
+    def compile_features(self) -> None:
+        """Makes `torch.compile` run the body from now on, for each shape of images."""
+        self._features = torch.compile(self.features, dynamic=False)
 
     @override
     def forward(self, x: Tensor, scale: float | None = None) -> Tensor:
@@ -84,7 +99,7 @@ class TrainableSpanPP(Body):
         window = Window(0, 0, range(rows), range(cols))
         half = autocast_enabled(x.device.type)
         layout = conv_layout(x.device, torch.bfloat16 if half else x.dtype)
-        features = self.features(x.contiguous(memory_format=layout))
+        features = self._features(x.contiguous(memory_format=layout))
         with autocast_disabled(x.device.type):
             return self.upsampler.kernels(grid).render(features, window)
 
