@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.precision import exact_float32
 from ..network.trainable import TrainableSpanPP
 from .degradation import DEGRADATIONS
 from .patches import Batch, Patches, ScaleDraw
@@ -49,7 +50,7 @@ def shifts(
         low, high = batch.unit(at)
         return (network(low, float(batch.scale)) - high).mean((0, 2, 3))
 
-    with torch.no_grad():
+    with torch.no_grad(), exact_float32(at):
         return {
             scale: torch.stack([shift(batch) for batch in some]).mean(0)
             for scale, some in batches.items()
@@ -67,9 +68,9 @@ def balanced(
     """
     made = copy.deepcopy(network)
     bias = made.conv_cat.get_parameter("bias")
-    shift = torch.cat([*shifts(made, batches).values()]).double()  # (3 * scales,)
-    # (3 * scales, C)
-    reach = torch.cat([_reach(made, scale) for scale in batches]).double()
+    shift = torch.cat([*shifts(made, batches).values()]).cpu().double()  # (3 * scales,)
+    with exact_float32(bias.device):  # (3 * scales, C)
+        reach = torch.cat([_reach(made, scale) for scale in batches]).cpu().double()
     square = reach @ reach.T
     linalg: Any = torch.linalg
     largest = float(linalg.matrix_norm(reach, 2))
