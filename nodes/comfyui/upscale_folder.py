@@ -134,7 +134,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         device = load_device(spanpp)
         dtype = chosen_dtype(precision, device)
         run = prepare(spanpp, TYPICAL, dtype=dtype, device=device)
-        bring_to_device(spanpp, run.working_memory)
+        free = bring_to_device(spanpp, run.working_memory)
         options = UpscaleOptions(
             wanted,
             "auto",
@@ -144,6 +144,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
             crf=None,
             overwrite=overwrite,
             fastest=dtype,
+            free=free,
         )
         report = _upscaled(cls, Upscaler(spanpp, options), work, source)
         show_text(cls, f"{len(work)} of {len(work)}")

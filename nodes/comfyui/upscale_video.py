@@ -152,7 +152,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
             dtype=dtype,
             device=device,
         )
-        bring_to_device(spanpp, run.working_memory)
+        free = bring_to_device(spanpp, run.working_memory)
         cast = spanpp.with_dtype(dtype)
         quality = None if crf == USUAL or not CODECS[codec].quality else crf
         # equal work has an equal name: it is found finished, or goes on where it stopped
@@ -179,6 +179,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                 b_frames=container != "mkv",
                 start=source.start,
                 end=source.end,
+                free=free,
             )
             info += f"{made.frames} frames · {time.monotonic() - began:.2f} s"
             if made.left_out:

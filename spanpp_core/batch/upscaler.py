@@ -48,6 +48,8 @@ class UpscaleOptions:
     backend: Backend = "auto"
     fastest: torch.dtype | None = None
     """What "auto" runs images of 8 bits in; None: what the device is fastest in."""
+    free: int | None = None
+    """As for `Upscaling.with_free_memory`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Upscaler:
             self._settings.size,
             fractional=self._settings.fractional,
             tile=self._settings.tile,
-        )
+        ).with_free_memory(self._settings.free)
         # float images may run twice, see `engine.dynamic_range`
         _check_memory(run, found.channels * (2 if found.bits > 16 else 1))
         images.check_writable(pair.result, *run.output_size)
@@ -119,6 +121,7 @@ class Upscaler:
             fractional=self._settings.fractional,
             tile=self._settings.tile,
             on_progress=on_progress,
+            free=self._settings.free,
         )
         return _described(pair, made)
 

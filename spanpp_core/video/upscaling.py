@@ -72,6 +72,7 @@ def upscale_video(
     b_frames: bool = True,
     start: float = 0,
     end: float | None = None,
+    free: int | None = None,
 ) -> Summary:
     """Upscales a video file; all of it but the picture is copied.
 
@@ -95,6 +96,7 @@ def upscale_video(
             makes files smaller. Some programs lose such frames in .mkv.
         start: Where to begin in ``source``, in seconds: of frames and sound.
         end: Where to end, in its seconds; None for its end.
+        free: As for `Upscaling.with_free_memory`.
 
     Raises:
         VideoError: A file cannot be read or written.
@@ -105,6 +107,7 @@ def upscale_video(
     clip = probe(source, start, end)
     frame = (clip.height, clip.width)
     run = prepare(model, frame, size, fractional=fractional, tile=tile)
+    run = run.with_free_memory(free)
     form = Format.of(clip, *run.output_size, codec, crf, result, b_frames=b_frames)
     settings = {
         "source and model": fingerprint(model, source),

@@ -12,6 +12,8 @@ from clips import TWICE, UNEVEN, write_clip
 from front_door import spanpp
 
 from spanpp_core import SpanPPDescriptor
+from spanpp_core.engine import upscaling
+from spanpp_core.engine.pipeline import SMALLEST_TILE
 from spanpp_core.video import VideoError, upscale_video
 
 
@@ -103,6 +105,27 @@ def test_other_settings_begin_anew(tmp_path, model, change):
         upscale_video(model, source, result, TWICE, segment=3, on_progress=stop_at(7))
     done = run_to_the_end(model, source, result, **change)
     assert done[0] == 1
+
+
+def test_the_tile_for_the_memory_a_host_counts_as_free_is_kept(
+    tmp_path, model, monkeypatch
+):
+    tiles: list[int] = []
+    run = upscaling.upscale_tiled
+
+    def noting(model, image, tile, *others, **named):
+        tiles.append(tile)
+        return run(model, image, tile, *others, **named)
+
+    monkeypatch.setattr(upscaling, "upscale_tiled", noting)
+    source = write_clip(tmp_path / "in.mp4")
+    result = tmp_path / "out.mp4"
+    with pytest.raises(Killed):
+        upscale_video(
+            model, source, result, TWICE, segment=3, on_progress=stop_at(7), free=1
+        )
+    assert run_to_the_end(model, source, result)[0] > 1
+    assert set(tiles) == {SMALLEST_TILE}
 
 
 def test_another_source_or_model_begins_anew(tmp_path, make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,26 @@ def test_every_image_is_written_where_it_was(host: Host, photos: Path) -> None:
     done, total, _ = host.progress[-1]
     assert done == total
     assert [text for _, text in host.texts][:2] == ["1 of 3 · a.png", "2 of 3 · b.png"]
+
+
+def test_what_comfyui_can_evict_counts_as_free(
+    host: Host, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = host.pack.__name__
+    module = sys.modules[f"{pack}.nodes.comfyui.upscale_folder"]
+    upscaling = sys.modules[f"{pack}.spanpp_core.engine.upscaling"]
+    tiles: list[int] = []
+    made = upscaling.upscale_tiled
+
+    def noting(model: Any, image: Any, tile: int, *more: Any, **named: Any) -> Any:
+        tiles.append(tile)
+        return made(model, image, tile, *more, **named)
+
+    monkeypatch.setattr(module, "bring_to_device", lambda model, memory: 1)
+    monkeypatch.setattr(upscaling, "upscale_tiled", noting)
+    photo(photos / "d.png", 60, 40)
+    run(host)
+    assert sorted(tiles) == [12, 12, 12, 16], "the smallest tile, or the whole image"
 
 
 def test_the_pixels_are_those_of_upscale(host: Host, photos: Path) -> None:

@@ -41,6 +41,23 @@ def test_a_file_becomes_a_file(host: Host, tmp_path: Path) -> None:
     assert host.memory_asked
 
 
+def test_what_comfyui_can_evict_counts_as_free(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[f"{host.pack.__name__}.nodes.comfyui.upscale_video"]
+    given: list[int] = []
+    made = module.upscale_video
+
+    def noting(*files: Any, **named: Any) -> Any:
+        given.append(named["free"])
+        return made(*files, **named)
+
+    monkeypatch.setattr(module, "bring_to_device", lambda model, memory: 12345)
+    monkeypatch.setattr(module, "upscale_video", noting)
+    run(host, VideoFromFile(str(write_clip(tmp_path / "in.mp4"))))
+    assert given == [12345]
+
+
 def test_a_buffer_is_written_to_a_file_first(host: Host, tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4")
     of_file = run(host, VideoFromFile(str(source)))
