@@ -33,9 +33,9 @@ def training_network(hyper: Hyperparameters = TINY, seed: int = 0) -> SpanPPBran
 def fine_tuned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict as a short further training would leave it, near the one given."""
     random = torch.Generator().manual_seed(1)
-    return {
-        name: tensor + 0.1 * torch.randn(tensor.shape, generator=random)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in state.items()
-    }
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        step = 0.1 * tensor.square().mean().sqrt()
+        return tensor + step * torch.randn(tensor.shape, generator=random)
+
+    return {k: moved(t) if t.is_floating_point() else t for k, t in state.items()}

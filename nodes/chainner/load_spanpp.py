@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from api import NodeContext
-from nodes.properties.inputs import PthFileInput
+from nodes.properties.inputs import PthFileInput, SliderInput
 from nodes.properties.outputs import DirectoryOutput, FileNameOutput
 from nodes.utils.utils import split_file_path
 from packages.chaiNNer_pytorch.pytorch import io_group
@@ -27,7 +27,27 @@ from ._types import SpanPPModelOutput
         " file cannot be used, the error says what was found in it.",
     ],
     icon="PyTorch",
-    inputs=[PthFileInput().with_id(0)],
+    inputs=[
+        PthFileInput().with_id(0),
+        SliderInput(
+            "Repair",
+            precision=2,
+            step=0.05,
+            slider_step=0.05,
+            min=0,
+            max=1,
+            default=0,
+        )
+        .make_optional()  # chains of before it are run without it
+        .with_id(1)
+        .with_docs(
+            "How strongly JPEG artefacts, blur and noise are removed. 0 keeps what is"
+            " there.",
+            "Above 0 this needs a repair model beside the file: for `mine.safetensors`"
+            " it is `mine_repair.safetensors`. Every value between 0 and 1 mixes the"
+            " weights of the two.",
+        ),
+    ],
     outputs=[
         SpanPPModelOutput(
             'PyTorchModel { outputChannels: 3, arch: "SpanPP", subType: "SR" }'
@@ -44,9 +64,11 @@ from ._types import SpanPPModelOutput
     side_effects=True,
 )
 def load_spanpp_node(
-    context: NodeContext, path: Path
+    context: NodeContext, path: Path, repair: float | None
 ) -> tuple[SpanPPDescriptor, Path, str]:
     settings = get_settings(context)
-    model = spanpp_core.load(path, device=settings.device, dtype=dtype_for(settings))
+    model = spanpp_core.load(
+        path, repair=repair or 0, device=settings.device, dtype=dtype_for(settings)
+    )
     directory, name, _ = split_file_path(path)
     return model, directory, name

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from chainner_backend import MISSING, PYTHON, SOURCE, Backend, Graph, wait_for
 from PIL import Image
+from tiny import fine_tuned
 
 import spanpp_core
 
@@ -58,6 +61,30 @@ def test_three_scales(backend: Backend, schemata: Schemata, tmp_path: Path):
     shown = {e["nodeId"]: e["types"]["0"] for e in backend.told("node-broadcast")}
     widths = sorted(shown[node]["fields"]["width"] for node in upscaled)
     assert widths == [39, 52, 104]
+
+
+def test_repair(backend: Backend, schemata: Schemata, tmp_path: Path):
+    clean = spanpp_core.read(spanpp_core.bundled_model())
+    spanpp_core.write_slim(tmp_path / "clean.safetensors", clean)
+    repair = replace(clean, state_dict=fine_tuned(clean.state_dict))
+    spanpp_core.write_slim(tmp_path / "clean_repair.safetensors", repair)
+    given = {
+        "chainner:image:load/0": noise(tmp_path / "photo.png"),
+        "spanpp:pytorch:load_model/0": str(tmp_path / "clean.safetensors"),
+    }
+    graph = Graph.open(WORKFLOWS / "repair.chn", schemata, given)
+    upscaled = [n["id"] for n in graph.nodes if n["schemaId"].endswith("upscale_image")]
+    for at, node in enumerate(upscaled):
+        save = {"i0": (node, 0), "i1": str(tmp_path), "i3": f"out{at}"}
+        graph.add("chainner:image:save", **save)
+    assert backend.run(graph) == {"type": "success"}
+    photo = np.asarray(Image.open(tmp_path / "photo.png"), dtype=np.float32) / 255
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    for at, repair in enumerate((0, 0.5, 1)):
+        model = spanpp_core.load(tmp_path / "clean.safetensors", repair=repair)
+        y = 255 * spanpp_core.upscale(model, x)[0].permute(1, 2, 0).numpy()
+        difference = np.asarray(Image.open(tmp_path / f"out{at}.png")) - y
+        assert np.abs(difference).max() <= 1
 
 
 def test_folder(backend: Backend, schemata: Schemata, tmp_path: Path):

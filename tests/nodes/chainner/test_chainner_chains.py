@@ -30,7 +30,7 @@ HEIGHTS = {
     "chainner:image:save": 420,
     "chainner:image:save_video": 465,
     "chainner:image:view": 355,
-    "spanpp:pytorch:load_model": 290,
+    "spanpp:pytorch:load_model": 320,
     "spanpp:pytorch:set_scale": 235,
     "spanpp:pytorch:upscale_image": 325,
 }
@@ -44,7 +44,7 @@ def chain(request: pytest.FixtureRequest) -> dict:
 
 def test_there_are_workflows():
     names = {file.stem for file in CHAINS}
-    assert names == {"single_image", "three_scales", "folder", "video"}
+    assert names == {"single_image", "three_scales", "repair", "folder", "video"}
 
 
 def test_checksum_is_that_of_the_content(chain: dict):
