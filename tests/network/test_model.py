@@ -42,6 +42,7 @@ def test_composed_layers_are_those_of_the_body(make, in_channels):
     with torch.no_grad():
         expected = Body.features(network, x)
         assert (network.features(x) - expected).abs().max() < 1e-12
+    assert all(part.is_contiguous() for part in network.last_layers())
 
 
 @pytest.mark.parametrize("scale", [Fraction(3, 2), Fraction(5, 2), Fraction(9, 4)])
