@@ -207,9 +207,8 @@ def main() -> None:
         "--degradations",
         choices=DEGRADATIONS,
         nargs="+",
-        default=[*DEGRADATIONS],
         metavar="NAME",
-        help=f"of {', '.join(DEGRADATIONS)}",
+        help=f"of {', '.join(DEGRADATIONS)}; by default all, and none with --repair",
     )
     parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS[:2])
     parser.add_argument("--images", type=int, help="only so many photos of a folder")
@@ -222,6 +221,7 @@ def main() -> None:
     models, scores = models_of(given), Scores(given.keep)
     photos = {folder.name: photos_of(folder, given.images) for folder in given.folders}
     scales = given.scales or SCALES
+    degradations = given.degradations or [*DEGRADATIONS][0 if given.repair else 1 :]
     if "clean" in given.tables:
         for name, some in photos.items():
             print(clean(name, some, models, scales, given.ways, scores), flush=True)
@@ -229,7 +229,7 @@ def main() -> None:
         for name, some in photos.items():
             for scale in given.scales or DEGRADED_SCALES:
                 table = degraded(
-                    name, some, models, scale, given.degradations, given.repair, scores
+                    name, some, models, scale, degradations, given.repair, scores
                 )
                 print(table, flush=True)
     if "brightness" in given.tables:
