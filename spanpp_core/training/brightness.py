@@ -26,6 +26,9 @@ from .patches import Batch, Patches, ScaleDraw
 PAIRS = 64
 """Pairs of patches at each scale that the shift is measured on."""
 
+PATCH = 48
+"""Side of them at low resolution, at most: larger ones take longer and say the same."""
+
 RIDGE = 0.03
 """The share of the largest singular value below which directions are left alone: there a
 large change would follow the accidents of the patches (ridge regression)."""
@@ -33,7 +36,13 @@ large change would follow the accidents of the patches (ridge regression)."""
 
 def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
     """Returns batches of every trained scale: of any part of a photo, not degraded."""
-    at_once = replace(patches, batch=PAIRS, degradation=DEGRADATIONS["none"], choices=1)
+    at_once = replace(
+        patches,
+        batch=PAIRS,
+        patch=min(PATCH, patches.patch),
+        degradation=DEGRADATIONS["none"],
+        choices=1,
+    )
     return {
         scale: [replace(at_once, draw=ScaleDraw((scale,), (1.0,)))[0]]
         for scale in patches.draw.scales
