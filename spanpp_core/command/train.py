@@ -236,6 +236,7 @@ def train(
             loss=LOSSES[made.loss],
             workers=workers,
             compiled=on_gpu and not made.branches and find_spec("triton") is not None,
+            captured=on_gpu and devices == 1 and torch.version.hip is None,
             validate=validate if held_out else None,
             on_report=display.show,
             should_stop=stop,

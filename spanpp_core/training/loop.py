@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..engine.precision import exact_float32
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
+from .capture import CapturedStep, Step
 from .losses import Loss
 from .muon import split
 from .patches import Batch
@@ -66,6 +67,7 @@ def train(
     loss: Loss = F.l1_loss,
     workers: int = 0,
     compiled: bool = False,
+    captured: bool = False,
     validate: Validate | None = None,
     on_report: Callable[[Report], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -88,6 +90,7 @@ def train(
         loss: What is made small; see `LOSSES`.
         workers: Processes that prepare batches beside this one.
         compiled: Whether the body runs as `torch.compile` makes it; plain networks only.
+        captured: Whether steps become CUDA graphs; one GPU only, see `CapturedStep`.
         validate: Called before the first step and whenever the state is saved.
         on_report: Called after every `Schedule.log_every` steps.
         should_stop: Asked after each step, by several processes at each report; then
@@ -105,22 +108,17 @@ def train(
     average = _Average(network)
     if compiled:
         network.compile_features()
-    optimizers = schedule.optimizers(*split(network))
+    optimizers = schedule.optimizers(*split(network), captured=captured)
     model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
     parts = {"network": network, "average": average.network}
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
     # only now are the weights where they are trained: the optimizers' state follows them
     done = restore(out / STATE, settings, parts)
-    loader = DataLoader(
-        patches(fabric.global_rank),
-        batch_size=None,
-        sampler=range(done, schedule.steps),
-        num_workers=workers,
-    )
-    batches = cast(
-        "Iterable[Batch]",
-        fabric.setup_dataloaders(loader, use_distributed_sampler=False),
-    )
+    do = _step(network, model, loss, ready, schedule.clip, fabric)
+    if captured:
+        do = CapturedStep(do, fabric.device)
+    items = patches(fabric.global_rank)
+    batches = _batches(items, range(done, schedule.steps), workers, fabric)
     log = _Log(out, fabric.is_global_zero)
 
     def measure(step: int) -> None:
@@ -132,16 +130,9 @@ def train(
     seen: list[tuple[float, Tensor, Tensor]] = []
     for step, batch in enumerate(batches, done + 1):
         rate = schedule.set_rates(ready, step - 1)
-        low, high = batch.unit(fabric.device)
-        with exact_float32(fabric.device):
-            value = loss(model(low, float(batch.scale)), high)
-            fabric.backward(value)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
-        for optimizer in ready:
-            optimizer.step()
-            optimizer.zero_grad()
+        value, norm = do(batch)
         average.keep(schedule.decay(step - 1))
-        seen.append((float(batch.scale), value.detach(), norm))
+        seen.append((float(batch.scale), value, norm))
         pauses = schedule.saves_after(step) or step % schedule.log_every == 0
         # several processes ask rarely: they wait for the answer of the first
         asks = pauses or fabric.world_size == 1
@@ -165,6 +156,47 @@ def train(
             break
     log.close()
     return done
+
+
+def _step(
+    network: TrainableSpanPP,
+    model: Any,
+    loss: Loss,
+    optimizers: Sequence[Any],
+    clip: float,
+    fabric: Fabric,
+) -> Step:
+    """Returns what does a step; ``model`` is ``network`` as Fabric runs it."""
+
+    def do(batch: Batch) -> tuple[Tensor, Tensor]:
+        low, high = batch.unit(fabric.device)
+        with exact_float32(fabric.device):
+            value = loss(model(low, float(batch.scale)), high)
+            fabric.backward(value)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return value.detach(), norm
+
+    return do
+
+
+def _batches(
+    patches: Dataset[Batch], steps: range, workers: int, fabric: Fabric
+) -> Iterable[Batch]:
+    """Yields the batches of some steps, where the network is."""
+    loader = DataLoader(
+        patches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        pin_memory=workers > 0 and fabric.device.type == "cuda",
+    )
+    return cast(
+        "Iterable[Batch]",
+        fabric.setup_dataloaders(loader, use_distributed_sampler=False),
+    )
 
 
 class _Average:

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
         lr: The length of a step, as a share of the weight's norm.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float) -> None:
+    def __init__(self, params: Iterable[nn.Parameter], lr: float | Tensor) -> None:
         super().__init__(params, {"lr": lr})
 
     @override
@@ -62,7 +62,7 @@ class Muon(torch.optim.Optimizer):
             for weights in alike.values():
                 self._step(weights, group["lr"])
 
-    def _step(self, weights: list[Tensor], rate: float) -> None:
+    def _step(self, weights: list[Tensor], rate: float | Tensor) -> None:
         """Weights of one shape, as one batch of matrices (N, O, I*K*K)."""
         for weight in weights:
             if not self.state[weight]:

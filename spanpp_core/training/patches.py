@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ _FEWEST_PHASES = 7
 """Numerator up to which simple fractions are drawn: p/q has p * p kernels to make."""
 
 
+BETWEEN = 24
+"""Scales that are drawn where any may be: on a GPU each becomes a graph of its own."""
+
+
 class Batch(NamedTuple):
     """Pairs of patches of one step."""
 
@@ -50,8 +55,8 @@ class ScaleDraw:
     weights: tuple[float, ...]
     """The share of steps at each of them."""
     between: float = 0.0
-    """The share of steps at any scale from the smallest to the largest; 1 with the
-    others. Simple fractions alone leave some positions of a pixel's cell untrained."""
+    """The share of steps at `scales_between`; 1 with the others. Simple fractions alone
+    leave some positions of a pixel's cell untrained."""
 
     @staticmethod
     def whole(scales: Sequence[int], shares: Sequence[float] = ()) -> ScaleDraw:
@@ -98,12 +103,24 @@ class ScaleDraw:
         )
 
     def draw(self, random: np.random.Generator, patch: int) -> Fraction:
-        """Draws a scale; one between the others is a whole number of pixels per patch."""
-        if random.random() < self.between:
-            low, high = (int(end * patch) for end in (self.scales[0], max(self.scales)))
-            return Fraction(int(random.integers(low, high + 1)), patch)
+        """Draws a scale; see `scales_between` for the last share."""
+        between = scales_between(int(min(self.scales)), int(max(self.scales)), patch)
+        if between and random.random() < self.between:
+            return between[int(random.integers(len(between)))]
         weights = np.asarray(self.weights)
         return self.scales[random.choice(len(weights), p=weights / weights.sum())]
+
+
+@functools.cache
+def scales_between(low: int, high: int, patch: int) -> tuple[Fraction, ...]:
+    """Returns `BETWEEN` scales at most, spread evenly, that share no simple position.
+
+    A patch of P pixels becomes N pixels at N/P; with no common divisor the output pixels
+    lie at N positions of their cells, both edges of a cell among them.
+    """
+    prime = [n for n in range(low * patch, high * patch) if math.gcd(n, patch) == 1]
+    every = max(1, len(prime) // BETWEEN)
+    return tuple(Fraction(n, patch) for n in prime[::every])
 
 
 def smallest_side(patch: int, draw: ScaleDraw) -> int:

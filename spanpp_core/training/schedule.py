@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .muon import Muon
 
@@ -44,20 +44,44 @@ class Schedule:
         return self.learning_rate, self.learning_rate * ADAM_SHARE
 
     def optimizers(
-        self, matrices: Iterable[nn.Parameter], others: Iterable[nn.Parameter]
+        self,
+        matrices: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        captured: bool = False,
     ) -> list[torch.optim.Optimizer]:
-        """Returns Muon and Adam at their highest learning rates; see `muon.split`."""
+        """Returns Muon and Adam at their highest learning rates.
+
+        Args:
+            matrices: Muon's; see `muon.split`.
+            others: Adam's.
+            captured: Whether their steps become part of CUDA graphs, which read learning
+                rates from tensors.
+        """
         of_muon, of_adam = self.rates
+        betas = (0.9, 0.99)
+        if not captured:
+            return [
+                Muon(matrices, of_muon),
+                torch.optim.Adam(others, of_adam, betas, foreach=True),
+            ]
+        rates = [torch.tensor(rate) for rate in (of_muon, of_adam)]
         return [
-            Muon(matrices, of_muon),
-            torch.optim.Adam(others, of_adam, (0.9, 0.99), foreach=True),
+            Muon(matrices, rates[0]),
+            torch.optim.Adam(others, rates[1], betas, fused=True, capturable=True),
         ]
 
     def set_rates(self, optimizers: Iterable[Any], step: int) -> float:
         """Sets the learning rates of a step, from 0 on; returns Muon's."""
         muon, adam = (self.share(step) * highest for highest in self.rates)
         for optimizer, rate in zip(optimizers, (muon, adam)):
-            optimizer.param_groups[0]["lr"] = rate
+            group = optimizer.param_groups[0]
+            if isinstance(group["lr"], Tensor):
+                at = group["params"][0].device
+                group["lr"] = (
+                    group["lr"].to(at).fill_(rate)
+                )  # a restored one may be elsewhere
+            else:
+                group["lr"] = rate
         return muon
 
     def share(self, step: int) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .hyperparameters import Hyperparameters
 from .kernels import NODES, ExactKernels, Kernels, SampledKernels, nodes
 from .scale import PhaseGroup, is_exact, phase_groups
-from .sending import sent
+from .sending import kept
 
 
 class IGConv(nn.Module):
@@ -113,9 +113,7 @@ class IGConv(nn.Module):
             self.phase.get_parameter(n).flatten() for n in ("weight", "bias")
         )
         phase = (weight * step + bias) * math.pi
-        at_y, at_x = (
-            sent(torch.tensor(at, dtype=freq_x.dtype), freq_x.device) for at in (ys, xs)
-        )
+        at_y, at_x = (kept(at, freq_x.dtype, freq_x.device) for at in (ys, xs))
         along_y = freq_y * at_y[:, None, None, None] + phase
         along_x = freq_x * at_x[:, None, None]
         cos_y, sin_y = along_y.cos(), along_y.sin()

@@ -49,7 +49,8 @@ class LastLayers(NamedTuple):
             )
 
         joined, bias = conv("conv_cat")
-        parts = joined.chunk(4, dim=1)
+        # contiguous: Apple's MPS has misread slices of channels
+        parts = [part.contiguous() for part in joined.chunk(4, dim=1)]
         image = then_1x1(conv("conv0.conv_3x3_rep"), parts[0])
         after = then_1x1(conv("conv_2.conv_3x3_rep"), parts[1])
         bias = bias + image.bias + after.bias
