@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from statistics import median
 
 import torch
@@ -76,12 +77,17 @@ def end_to_end(
         f"ours, {backend}, {whole}": engine(backend, images, out),
         f"ours, {backend}, {whole}, as in ComfyUI": engine(backend, *in_comfyui),
     }
-    plain: list[Backend] = [] if backend == "torch" else ["torch"]
-    for name in plain:
+    found: list[Backend] = ["torch", "triton", "cupy"] if cuda else ["torch"]
+    others = [
+        name
+        for name in found
+        if name != backend and (name == "torch" or find_spec(name))
+    ]
+    for name in others:
         ours[f"ours, {name}, {whole}"] = engine(name, images, out)
     if cuda:
         made = out[:1].to(device)
-        for name in (backend, *plain):
+        for name in (backend, *others):
             ours[f"ours, {name}, within the device"] = engine(name, one, made)
     runs: dict[str, Run] = {
         "SPAN": spans[f"SPAN {name_of(dtype)}"],
@@ -114,7 +120,7 @@ def end_to_end(
     print(
         f"limits of a frame: arithmetic {1000 * arithmetic:.2f} ms at"
         f" {peak / 1e12:.1f} TFLOP/s, traffic {1000 * traffic / bandwidth:.2f} ms at"
-        f" {bandwidth / 1e9:.0f} GB/s; {backend} takes"
+        f" {bandwidth / 1e9:.0f} GB/s; the fastest takes"
         f" {min(best.values()) / limit:.1f} times the larger one"
     )
     if network.backends.failures:

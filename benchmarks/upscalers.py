@@ -90,8 +90,8 @@ def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
     backends: list[Backend] = ["torch"]
     if model.device.type == "cpu" and not _missing("openvino"):
         backends.append("openvino")
-    if model.device.type == "cuda" and not _missing("triton"):
-        backends.append("triton")
+    if model.device.type == "cuda":
+        backends += [name for name in ("triton", "cupy") if not _missing(name)]
     if model.device.type == "cuda" and compiled:
         backends.append("compile")
     for dtype in dtypes_of(model.device):
@@ -100,6 +100,8 @@ def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
         if compiled:
             yield f"ours {name_of(dtype)}, compiled", torch.compile(network)
         for backend in backends:
+            if backend == "cupy" and dtype == torch.float32:
+                continue
             engine = model.with_dtype(dtype).with_backend(backend)
             name = f"ours {name_of(dtype)}, engine: {backend}"
             yield name, partial(_upscale, engine, in_memory)

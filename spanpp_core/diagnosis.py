@@ -32,6 +32,8 @@ PACKAGES = (
     "safetensors",
     "psutil",
     "triton",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
     "openvino",
     "av",
     "pyvips",

@@ -21,6 +21,15 @@ from ..network.model import SpanPP
 from ..network.scale import Window
 from . import pointwise
 
+SELF_CHECK_SIZE = (20, 24)
+"""Height and width of the image that the kernels are checked on before their first use."""
+
+SELF_CHECK_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+"""
+The largest difference from PyTorch that is rounding, relative to the largest feature.
+A kernel that was compiled wrongly for a new GPU is off by far more.
+"""
+
 
 class _Conv(NamedTuple):
     weight: Tensor
@@ -105,3 +114,19 @@ class PreparedRunner:
         o2 = pointwise.silu_(F.conv2d(o1, c2.weight, padding=1), c2.bias)
         o3 = F.conv2d(o2, c3.weight, padding=1)
         return pointwise.residual_gate_(o3, c3.bias, x), o1
+
+    def _check(self, network: SpanPP) -> None:
+        """Raises an error if the result is not that of PyTorch, to rounding."""
+        device = self._bias.device
+        generator = torch.Generator().manual_seed(0)
+        shape = (1, network.hyper.in_channels, *SELF_CHECK_SIZE)
+        image = torch.rand(shape, generator=generator).to(device)
+        with torch.no_grad():
+            made, expected = self.features(image), network.features(image)
+        difference = (made - expected).abs().max().item()
+        largest = expected.abs().max().item()
+        if not difference <= SELF_CHECK_TOLERANCE[self._dtype] * largest:  # or NaN
+            raise RuntimeError(
+                f"its result is off by {difference:.2g}, where the largest value is"
+                f" {largest:.2g}"
+            )

@@ -15,20 +15,29 @@ from ..network.cache import weights_version
 from ..network.model import SpanPP
 from ..network.scale import Window
 from .compiler import CompilerRunner
+from .cupy import CupyRunner
 from .fallback import is_out_of_memory, log_fallback
 from .openvino import DTYPES as OPENVINO_DTYPES
 from .openvino import OpenVINORunner
 from .prepared import PreparedRunner
 from .triton import TritonRunner
 
-Backend = Literal["auto", "torch", "triton", "compile", "openvino"]
+Backend = Literal["auto", "torch", "triton", "cupy", "compile", "openvino"]
 """
 "torch": PyTorch as it is. "triton": PyTorch's convolutions and Triton kernels between them,
-on CUDA and ROCm. "compile": `torch.compile`. "openvino": OpenVINO, on CPUs. "auto": Triton
-or OpenVINO where it is installed and the job outweighs compiling, else "torch".
+on CUDA and ROCm. "cupy": a convolution of our own that CuPy compiles, on CUDA. "compile":
+`torch.compile`. "openvino": OpenVINO, on CPUs. "auto": the fastest that is installed, where
+the job outweighs compiling.
 """
 
-BACKENDS: tuple[Backend, ...] = ("auto", "torch", "triton", "compile", "openvino")
+BACKENDS: tuple[Backend, ...] = (
+    "auto",
+    "torch",
+    "triton",
+    "cupy",
+    "compile",
+    "openvino",
+)
 
 Region = Callable[[Tensor, Fraction, Window], Tensor]
 """Computes what `SpanPP.region` does; its result lasts until the next call."""
@@ -67,6 +76,7 @@ class Runner(Protocol):
 RUNNERS: dict[Backend, type[Runner]] = {
     "torch": PreparedRunner,
     "triton": TritonRunner,
+    "cupy": CupyRunner,
     "compile": CompilerRunner,
     "openvino": OpenVINORunner,
 }
