@@ -146,6 +146,10 @@ class CupyRunner(PreparedRunner):
         self._check(network)
 
     @override
+    def _width(self, network: SpanPP) -> int:
+        return network.hyper.channels
+
+    @override
     def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
         c1, c2, c3 = self._packed[index]
         convolved: Callable[..., Tensor] = self._convolution

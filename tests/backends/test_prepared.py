@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spanpp_core import SpanPPDescriptor, upscale
-from spanpp_core.backends import Backends, selection
+from spanpp_core.backends import Backends, prepared, selection
 from spanpp_core.backends.prepared import PreparedRunner
 from spanpp_core.network.model import SpanPP
 
@@ -48,6 +48,39 @@ def test_the_features_are_those_of_the_network(
     assert found.dtype == expected.dtype
     off = (found.float() - expected.float()).abs().max() / expected.abs().max()
     assert off < most
+
+
+def test_maps_may_be_wider_with_zeros(model, image, monkeypatch):
+    """Where a GPU has a better kernel for them."""
+    with torch.no_grad():
+        expected = model.model.features(image)
+        monkeypatch.setattr(PreparedRunner, "_width", lambda runner, network: 16)
+        runner = PreparedRunner(model.model)
+        f0 = runner.features(image)
+        b, _ = runner._block(0, torch.rand(1, 16, 5, 7))
+    assert b.shape[1] == 16, "wider than the model's 4"
+    torch.testing.assert_close(f0, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "device", "dtype", "times", "expected"),
+    [
+        (48, "cuda", torch.float16, {48: 0.82, 64: 0.34}, 64),
+        (48, "cuda", torch.bfloat16, {48: 0.38, 64: 0.34}, 48),
+        (48, "cuda", torch.float32, {}, 48),
+        (48, "cpu", torch.float16, {}, 48),
+        (64, "cuda", torch.float16, {}, 64),
+        (16, "cuda", torch.float16, {}, 16),
+    ],
+)
+def test_they_are_wider_where_that_is_faster(
+    monkeypatch, channels, device, dtype, times, expected
+):
+    prepared.fastest_width.cache_clear()
+    monkeypatch.setattr(prepared, "convolution_time", lambda count, *_: times[count])
+    found = prepared.fastest_width(channels, torch.device(device), dtype)
+    prepared.fastest_width.cache_clear()
+    assert found == expected
 
 
 def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image):
