@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
-from ..resize import resize
-from .dynamic_range import RangeCurve, back_projected, finite, nearness
-from .memory import SHARE_OF_FREE, free_memory
+from .dynamic_range import RangeCurve, extend, finite
+from .resized import part_of, upscale_to_size
 from .size import Fractional, OutputSize, Size
 from .tiled import (
     LARGE_TILE,
@@ -22,12 +19,8 @@ from .tiled import (
     auto_tile,
     check_image,
     result_channels,
-    upscale_tiled,
     working_memory,
 )
-
-RESIZE_COPIES = 3
-"""Images as large as the network's output in memory while it is resized."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Upscaling:
             channels = result_channels(self.view, image.shape[1])
             out = image.new_empty(len(image), channels, *self.output_size)
         for i in range(len(image)):
-            report = on_progress and _part(on_progress, i, len(image))
+            report = on_progress and part_of(on_progress, i, len(image))
             frame, place = image[i : i + 1], out[i : i + 1]
             curve = RangeCurve.of(self._colours(frame))
             if curve is None:
@@ -160,39 +153,15 @@ class Upscaling:
         on_progress: Progress | None = None,
     ) -> Tensor:
         """Does as `run` for images that are known to lie in [0, 1], without looking."""
-        model, tile = self._network, self.tile
-        if self.is_direct:
-            return upscale_tiled(
-                model, image, tile, on_progress, out=out, memory=self.memory
-            )
-        if out is None:
-            channels = result_channels(model, image.shape[1])
-            out = image.new_empty(len(image), channels, *self.output_size)
-        rows, cols = self.output.window
-        for i in range(len(image)):  # one at a time: the larger image is not asked for
-            report = on_progress and _part(on_progress, i, len(image))
-            larger = self._larger(image)
-            upscale_tiled(
-                model, image[i : i + 1], tile, report, out=larger, memory=self.memory
-            )
-            if self.is_resized:
-                larger = resize(larger, self.output.picture)
-            out[i].copy_(larger[0, :, rows, cols])
-        return out
-
-    def _larger(self, image: Tensor) -> Tensor:
-        """Allocates the network's output for one image.
-
-        On the GPU if it fits there: it is resized there, and only the result leaves.
-        """
-        model = self._network
-        shape = (1, result_channels(model, image.shape[1]), *self.made_size)
-        place = image.device
-        if model.device.type == "cuda":
-            needed = RESIZE_COPIES * math.prod(shape) * torch.float32.itemsize
-            if needed < SHARE_OF_FREE * free_memory(model.device):
-                place = model.device
-        return image.new_empty(shape, device=place)
+        return upscale_to_size(
+            self._network,
+            image,
+            self.tile,
+            self.output,
+            on_progress,
+            out=out,
+            memory=self.memory,
+        )
 
     def _run_on(
         self,
@@ -202,20 +171,20 @@ class Upscaling:
         on_progress: Progress | None,
     ) -> None:
         """Upscales one image with values outside [0, 1], see `dynamic_range`."""
-        first, second = (on_progress and _part(on_progress, i, 2) for i in range(2))
-        self.run_in_range(image.clamp(0, 1), out=out, on_progress=first)
-        colours = self._colours(image)
+        first, second = (on_progress and part_of(on_progress, i, 2) for i in range(2))
         height, width = self.output.picture
-        picture = replace(self.output, height=height, width=width)
-        exact = replace(self, output=picture, dtype=torch.float32)  # as errors grow
-        curved = curve.compress(colours)
-        made = exact.run_in_range(curved, on_progress=second)
-        beyond = curve.expand(back_projected(made, curved))
-        rows, cols = self.output.window
-        near = F.interpolate(nearness(colours), self.output.picture, mode="bilinear")
-        place = self._colours(out)
-        near = near[:, :, rows, cols].to(place)
-        place.copy_(place.lerp(beyond[:, :, rows, cols].to(place), near))
+        whole = replace(self, output=replace(self.output, height=height, width=width))
+        is_cut = whole.output_size != self.output_size
+        made = whole.run_in_range(
+            image.clamp(0, 1), out=None if is_cut else out, on_progress=first
+        )
+        colours = self._colours(image)
+        exact = replace(whole, dtype=torch.float32)  # the inverse multiplies rounding
+        curved = exact.run_in_range(curve.compress(colours), on_progress=second)
+        extend(self._colours(made), curved, colours, curve)
+        if is_cut:
+            rows, cols = self.output.window
+            out.copy_(made[:, :, rows, cols])
 
     def _colours(self, image: Tensor) -> Tensor:
         """Returns images (N, C, H, W) without the alpha that they may have last."""
@@ -333,8 +302,3 @@ def upscale(
         model, (height, width), size, fractional=fractional, tile=tile, memory=memory
     )
     return run.run(image, out=out, on_progress=on_progress)
-
-
-def _part(on_progress: Progress, index: int, count: int) -> Progress:
-    """Turns the progress of one of several images into the progress of all."""
-    return lambda done, total: on_progress(index * total + done, count * total)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from spanpp_core import Size, SpanPPDescriptor, prepare, upscale
-from spanpp_core.engine import upscaling
+from spanpp_core import SpanPPDescriptor, prepare, upscale
+from spanpp_core.engine import resized
 from spanpp_core.engine.tiled import auto_tile, working_memory
 
 
@@ -66,13 +66,10 @@ def test_with_the_same_dtype_is_the_model_itself(model: SpanPPDescriptor) -> Non
 
 @pytest.mark.parametrize(("free", "place"), [(10**9, "cuda"), (10**6, "cpu")])
 def test_output_to_be_resized_stays_on_the_gpu_where_it_fits(
-    model, monkeypatch, free: int, place: str
+    monkeypatch, free: int, place: str
 ):
-    monkeypatch.setattr(upscaling, "free_memory", lambda device: free)
-    run = prepare(model, (200, 300), Size(factor=1.5), fractional="downscale")
-    gpu = SimpleNamespace(device=torch.device("cuda"), input_channels=3)
-    monkeypatch.setitem(vars(run), "_network", gpu)
+    monkeypatch.setattr(resized, "free_memory", lambda device: free)
+    gpu = SimpleNamespace(device=torch.device("cuda"))
     with FakeTensorMode():
-        larger = run._larger(torch.empty(1, 4, 200, 300))
-    assert larger.shape == (1, 4, 400, 600)
-    assert larger.device.type == place
+        image = torch.empty(1, 4, 200, 300)
+        assert resized._place(gpu, image, (1, 4, 400, 600)).type == place

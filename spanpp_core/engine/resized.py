@@ -1,0 +1,76 @@
+"""One scale, then the size asked for: the network's output, resized and cut to it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..descriptor import SpanPPDescriptor
+from ..network.scale import output_size
+from ..resize import resize
+from .memory import SHARE_OF_FREE, free_memory
+from .size import OutputSize
+from .tiled import Progress, result_channels, upscale_tiled
+
+RESIZE_COPIES = 3
+"""Images as large as the network's output in memory while it is resized."""
+
+
+def upscale_to_size(
+    model: SpanPPDescriptor,
+    image: Tensor,
+    tile: int,
+    output: OutputSize,
+    on_progress: Progress | None = None,
+    *,
+    out: Tensor | None = None,
+    memory: int | None = None,
+) -> Tensor:
+    """Upscales images by the scale that a model is bound to, and resizes them to a size.
+
+    Args:
+        model: At the scale, and in the dtype, to run.
+        image: (N, C, H, W) in [0, 1].
+        tile: As for `upscale_tiled`.
+        output: The size of the result.
+        on_progress: Called after each batch of tiles, over all images.
+        out: Where to write, (N, C, *output.sides), of any strides and device.
+        memory: As for `upscale_tiled`.
+    """
+    count, _, height, width = image.shape
+    made_size = output_size(height, width, model.scale)
+    if made_size == output.sides:
+        return upscale_tiled(model, image, tile, on_progress, out=out, memory=memory)
+    shape = (1, result_channels(model, image.shape[1]), *made_size)
+    if out is None:
+        out = image.new_empty(count, shape[1], *output.sides)
+    rows, cols = output.window
+    for i in range(count):  # one at a time: the larger image is not asked for
+        report = on_progress and part_of(on_progress, i, count)
+        larger = image.new_empty(shape, device=_place(model, image, shape))
+        upscale_tiled(model, image[i : i + 1], tile, report, out=larger, memory=memory)
+        if made_size != output.picture:
+            larger = resize(larger, output.picture)
+        out[i].copy_(larger[0, :, rows, cols])
+    return out
+
+
+def part_of(on_progress: Progress, index: int, count: int) -> Progress:
+    """Turns the progress of one of several images into the progress of all."""
+    return lambda done, total: on_progress(index * total + done, count * total)
+
+
+def _place(
+    model: SpanPPDescriptor, image: Tensor, shape: tuple[int, ...]
+) -> torch.device:
+    """Returns the device for the network's output before it is resized.
+
+    The GPU if it fits there: it is resized there, and only the result leaves.
+    """
+    if model.device.type == "cuda":
+        needed = RESIZE_COPIES * math.prod(shape) * torch.float32.itemsize
+        if needed < SHARE_OF_FREE * free_memory(model.device):
+            return model.device
+    return image.device
