@@ -55,8 +55,9 @@ def upscale_tiled(
         out = image.new_empty(shape)
     elif out.shape != shape:
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
-    fit = _fit(model, memory)
     tiles = list(plan.tiles(tile))
+    # to ask a GPU for its free memory takes longer than to upscale a small image
+    fit = _fit(model, memory) if n * len(tiles) > 1 else 1
     jobs: deque[Job] = deque()
     with torch.no_grad():
         for source, target in _planes(model, image, out):

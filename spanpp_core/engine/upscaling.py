@@ -22,6 +22,9 @@ from .tiled import (
     working_memory,
 )
 
+SMALL_BYTES = 64 * 2**20
+"""Working memory that any GPU has: below, it is not asked what is free."""
+
 
 @dataclass(frozen=True)
 class Upscaling:
@@ -84,10 +87,27 @@ class Upscaling:
 
         Read it once the model is on the device it will run on: free memory decides.
         """
-        edge = self.wanted_tile
+        edge, largest = self.wanted_tile, max(self.input_size)
+        if edge is None and self.memory is None and self._is_small:
+            edge = largest
         if edge is None:
             edge = auto_tile(self._network, self.memory)
-        return min(edge, max(self.input_size))
+        return min(edge, largest)
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether an image takes so little of a GPU that it is not asked what is free.
+
+        It takes longer to answer than to upscale; if memory is full, tiles are halved.
+        """
+        on_gpu, sides = self.device.type == "cuda", self.input_size
+        return (
+            on_gpu
+            and working_memory(
+                self.view, *sides, tile=max(sides), dtype=self.dtype, device=self.device
+            )
+            < SMALL_BYTES
+        )
 
     def with_free_memory(self, free: int | None) -> Upscaling:
         """Returns this run with the tile that fits into so many free bytes.

@@ -47,6 +47,37 @@ def test_auto_tile_is_what_upscale_takes(
     assert totals[-1] == 4
 
 
+@pytest.mark.parametrize(
+    ("device", "side", "memory", "asked"),
+    [
+        ("cuda", 200, None, False),
+        ("cuda", 3000, None, True),
+        ("cuda", 200, 10**6, True),
+        ("cpu", 200, None, True),
+    ],
+)
+def test_a_gpu_is_not_asked_for_its_memory_by_a_small_image(
+    model: SpanPPDescriptor,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    side: int,
+    memory: int | None,
+    asked: bool,
+) -> None:
+    """It takes longer to answer than to upscale."""
+    questions: list[SpanPPDescriptor] = []
+
+    def tile(model: SpanPPDescriptor, memory: int | None) -> int:
+        questions.append(model)
+        return 64
+
+    monkeypatch.setattr(upscaling, "auto_tile", tile)
+    where = torch.device(device)
+    run = prepare(model, (side, side), memory=memory, device=where)
+    assert run.tile == (64 if asked else side)
+    assert bool(questions) == asked
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_with_dtype_leaves_the_model_as_it_is(
     model: SpanPPDescriptor, dtype: torch.dtype
