@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import SpanPPDescriptor, prepare, upscale
-from spanpp_core.engine import resized
+from spanpp_core.engine import resized, upscaling
 from spanpp_core.engine.tiled import auto_tile, working_memory
 
 

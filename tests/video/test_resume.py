@@ -12,7 +12,7 @@ from clips import TWICE, UNEVEN, write_clip
 from front_door import spanpp
 
 from spanpp_core import SpanPPDescriptor
-from spanpp_core.engine import upscaling
+from spanpp_core.engine import resized
 from spanpp_core.engine.pipeline import SMALLEST_TILE
 from spanpp_core.video import VideoError, upscale_video
 
@@ -111,13 +111,13 @@ def test_the_tile_for_the_memory_a_host_counts_as_free_is_kept(
     tmp_path, model, monkeypatch
 ):
     tiles: list[int] = []
-    run = upscaling.upscale_tiled
+    run = resized.upscale_tiled
 
     def noting(model, image, tile, *others, **named):
         tiles.append(tile)
         return run(model, image, tile, *others, **named)
 
-    monkeypatch.setattr(upscaling, "upscale_tiled", noting)
+    monkeypatch.setattr(resized, "upscale_tiled", noting)
     source = write_clip(tmp_path / "in.mp4")
     result = tmp_path / "out.mp4"
     with pytest.raises(Killed):

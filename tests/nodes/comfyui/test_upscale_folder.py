@@ -72,16 +72,16 @@ def test_what_comfyui_can_evict_counts_as_free(
 ) -> None:
     pack = host.pack.__name__
     module = sys.modules[f"{pack}.nodes.comfyui.upscale_folder"]
-    upscaling = sys.modules[f"{pack}.spanpp_core.engine.upscaling"]
+    resized = sys.modules[f"{pack}.spanpp_core.engine.resized"]
     tiles: list[int] = []
-    made = upscaling.upscale_tiled
+    made = resized.upscale_tiled
 
     def noting(model: Any, image: Any, tile: int, *more: Any, **named: Any) -> Any:
         tiles.append(tile)
         return made(model, image, tile, *more, **named)
 
     monkeypatch.setattr(module, "bring_to_device", lambda model, memory: 1)
-    monkeypatch.setattr(upscaling, "upscale_tiled", noting)
+    monkeypatch.setattr(resized, "upscale_tiled", noting)
     photo(photos / "d.png", 60, 40)
     run(host)
     assert sorted(tiles) == [12, 12, 12, 16], "the smallest tile, or the whole image"
