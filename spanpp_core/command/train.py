@@ -233,7 +233,7 @@ def train(
             out,
             fabric=fabric,
             settings=settings,
-            loss=LOSSES[made.loss],
+            loss_of=lambda step: LOSSES[made.loss_of(step)],
             workers=workers,
             compiled=on_gpu and not made.branches and find_spec("triton") is not None,
             captured=on_gpu and devices == 1 and torch.version.hip is None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def train(
     *,
     fabric: Fabric,
     settings: Mapping[str, Any],
-    loss: Loss = F.l1_loss,
+    loss_of: Callable[[int], Loss] = lambda step: F.l1_loss,
     workers: int = 0,
     compiled: bool = False,
     captured: bool = False,
@@ -87,7 +88,7 @@ def train(
         fabric: Where it runs, in which precision, launched.
         settings: Everything that makes this run what it is, as JSON can hold it; stored
             with the weights, and compared when a run is taken up again.
-        loss: What is made small; see `LOSSES`.
+        loss_of: What a step, from 0 on, makes small; see `LOSSES`.
         workers: Processes that prepare batches beside this one.
         compiled: Whether the body runs as `torch.compile` makes it; plain networks only.
         captured: Whether steps become CUDA graphs; one GPU only, see `CapturedStep`.
@@ -114,9 +115,12 @@ def train(
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
     # only now are the weights where they are trained: the optimizers' state follows them
     done = restore(out / STATE, settings, parts)
-    do = _step(network, model, loss, ready, schedule.clip, fabric)
-    if captured:
-        do = CapturedStep(do, fabric.device)
+
+    @functools.cache
+    def step_of(loss: Loss) -> Step:
+        do = _step(network, model, loss, ready, schedule.clip, fabric)
+        return CapturedStep(do, fabric.device) if captured else do
+
     items = patches(fabric.global_rank)
     batches = _batches(items, range(done, schedule.steps), workers, fabric)
     log = _Log(out, fabric.is_global_zero)
@@ -130,7 +134,7 @@ def train(
     seen: list[tuple[float, Tensor, Tensor]] = []
     for step, batch in enumerate(batches, done + 1):
         rate = schedule.set_rates(ready, step - 1)
-        value, norm = do(batch)
+        value, norm = step_of(loss_of(step - 1))(batch)
         average.keep(schedule.decay(step - 1))
         seen.append((float(batch.scale), value, norm))
         pauses = schedule.saves_after(step) or step % schedule.log_every == 0

@@ -45,10 +45,18 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: Convolution weights, (O, I, K, K); each is the matrix (O, I*K*K).
         lr: The length of a step, as a share of the weight's norm.
+        weight_decay: The share of itself that a weight loses in a step, over ``lr``. Steps
+            of a fixed share make weights longer: without it, in tens of thousands of them,
+            long enough for training to fail.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float | Tensor) -> None:
-        super().__init__(params, {"lr": lr})
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float | Tensor,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @override
     @torch.no_grad()
@@ -60,9 +68,11 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike.setdefault(weight.shape, []).append(weight)
             for weights in alike.values():
-                self._step(weights, group["lr"])
+                self._step(weights, group["lr"], group["weight_decay"])
 
-    def _step(self, weights: list[Tensor], rate: float | Tensor) -> None:
+    def _step(
+        self, weights: list[Tensor], rate: float | Tensor, weight_decay: float
+    ) -> None:
         """Weights of one shape, as one batch of matrices (N, O, I*K*K)."""
         for weight in weights:
             if not self.state[weight]:
@@ -77,6 +87,8 @@ class Muon(torch.optim.Optimizer):
         sizes = torch.stack(torch._foreach_norm(weights))  # pyright: ignore
         lengths = way.square().sum((1, 2, 3, 4)).clamp_min(1e-9).sqrt()
         way.mul_((-rate * sizes / lengths).view(-1, 1, 1, 1, 1))
+        if weight_decay:
+            torch._foreach_mul_(weights, 1 - rate * weight_decay)  # pyright: ignore
         torch._foreach_add_(weights, way.unbind())  # pyright: ignore
 
 

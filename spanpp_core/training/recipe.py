@@ -29,8 +29,9 @@ NEW_RATE = 1e-2
 FURTHER_RATE = 2e-3
 """The same for one that is trained already."""
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+_CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "loss": get_args(LossName),
+    "last_loss": (*get_args(LossName), None),
     "degrade": tuple(DEGRADATIONS),
     "precision": get_args(TrainingPrecision),
 }
@@ -68,9 +69,15 @@ class Recipe:
     degrade: DegradationName = "none"
     """What low resolution suffers besides being made smaller."""
     loss: LossName = "l1"
+    last_loss: LossName | None = None
+    """Of the last steps; None: the same."""
+    last: float = 0.2
+    """The share of those steps."""
     steps: int = 20_000
     learning_rate: float | None = None
     """Muon's. None: `NEW_RATE`, or `FURTHER_RATE` with ``weights``."""
+    weight_decay: float = 0.0
+    """Of the body's matrices: the share of each that goes in a step, per learning rate."""
     warm_up: int = 100
     tail: float = 0.5
     ema: float = 0.998
@@ -81,7 +88,7 @@ class Recipe:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise TrainingError(
-                    f"{name} is {getattr(self, name)!r}; give one of {', '.join(known)}"
+                    f"{name} is {getattr(self, name)!r}; give one of {', '.join(filter(None, known))}"
                 )
         scales = self.scales
         good = scales and all(MIN_SCALE <= s <= MAX_SCALE for s in scales)
@@ -120,6 +127,7 @@ class Recipe:
                 Recipe(),
                 continuous=False,
                 weights="",
+                last_loss="mse",
                 learning_rate=0.1,
                 shares=(1.0, 2.0, 2.0, 2.0),
             )
@@ -146,6 +154,11 @@ class Recipe:
             made["scales"] = tuple(sorted(scales))
         return Recipe(**made)
 
+    def loss_of(self, step: int) -> LossName:
+        """Returns the loss of a step, from 0 on."""
+        late = step >= self.steps * (1 - self.last)
+        return self.last_loss if self.last_loss and late else self.loss
+
     def draw(self) -> ScaleDraw:
         """Returns the scales of steps."""
         if self.continuous:
@@ -163,6 +176,7 @@ class Recipe:
             self.warm_up,
             self.tail,
             ema=self.ema,
+            weight_decay=self.weight_decay,
             save_every=save_every,
             log_every=log_every,
         )

@@ -33,6 +33,8 @@ class Schedule:
     ema: float = 0.998
     """The share of the averaged weights that a step keeps, in the long run; see
     `decay`."""
+    weight_decay: float = 0.0
+    """Of the matrices; see `Muon`."""
     save_every: int = 500
     """Steps between two saved states."""
     log_every: int = 10
@@ -61,12 +63,12 @@ class Schedule:
         betas = (0.9, 0.99)
         if not captured:
             return [
-                Muon(matrices, of_muon),
+                Muon(matrices, of_muon, self.weight_decay),
                 torch.optim.Adam(others, of_adam, betas, foreach=True),
             ]
         rates = [torch.tensor(rate) for rate in (of_muon, of_adam)]
         return [
-            Muon(matrices, rates[0]),
+            Muon(matrices, rates[0], self.weight_decay),
             torch.optim.Adam(others, rates[1], betas, fused=True, capturable=True),
         ]
 
