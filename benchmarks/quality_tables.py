@@ -11,35 +11,23 @@ from quality_scores import Score
 PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "Set5": {
         "bicubic": {"2": 33.66, "3": 30.39, "4": 28.42},
-        "FSRCNN, a network per scale, 12 K parameters": {
-            "2": 37.00,
-            "3": 33.16,
-            "4": 30.71,
-        },
+        "FSRCNN, 12 K parameters": {"2": 37.00, "3": 33.16, "4": 30.71},
         "CARN-M, 415 K": {"2": 37.53, "3": 33.99, "4": 31.92},
-        "SPAN, 48 channels, x4 alone": {"4": 32.20},
-        "SMFANet+ with IGConv, one model": {"2": 38.16, "3": 34.62, "4": 32.47},
+        "SPAN, 48 channels": {"4": 32.20},
+        "SMFANet+ with IGConv": {"2": 38.16, "3": 34.62, "4": 32.47},
     },
     "Set14": {
         "bicubic": {"2": 30.24, "3": 27.55, "4": 26.00},
-        "FSRCNN, a network per scale, 12 K parameters": {
-            "2": 32.63,
-            "3": 29.43,
-            "4": 27.59,
-        },
+        "FSRCNN, 12 K parameters": {"2": 32.63, "3": 29.43, "4": 27.59},
         "CARN-M, 415 K": {"2": 33.26, "3": 30.08, "4": 28.42},
-        "SPAN, 48 channels, x4 alone": {"4": 28.66},
-        "SMFANet+ with IGConv, one model": {"2": 33.96, "3": 30.56, "4": 28.84},
+        "SPAN, 48 channels": {"4": 28.66},
+        "SMFANet+ with IGConv": {"2": 33.96, "3": 30.56, "4": 28.84},
     },
     "BSD100": {
         "bicubic": {"2": 29.56, "3": 27.21, "4": 25.96},
-        "FSRCNN, a network per scale, 12 K parameters": {
-            "2": 31.53,
-            "3": 28.53,
-            "4": 26.98,
-        },
+        "FSRCNN, 12 K parameters": {"2": 31.53, "3": 28.53, "4": 26.98},
         "CARN-M, 415 K": {"2": 31.92, "3": 28.91, "4": 27.44},
-        "SMFANet+ with IGConv, one model": {"2": 32.32, "3": 29.25, "4": 27.74},
+        "SMFANet+ with IGConv": {"2": 32.32, "3": 29.25, "4": 27.74},
     },
 }
 """PSNR on Y in dB by set, network and scale, as others published it; not measured here.
