@@ -106,9 +106,23 @@ def opened(path: Path) -> Generator[Any]:
         raise VideoError(f"{path}: no such file")
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            yield container
+            try:
+                yield container
+            finally:
+                _rest(container)
     except av.error.FFmpegError as error:
         raise VideoError(f"{path}: damaged or not a video ({reason(error)})") from error
+
+
+def _rest(container: Any) -> None:
+    """Waits until the threads of the decoders are done with what they have.
+
+    PyAV frees a decoder with Python's lock held, and its threads take that lock to log an
+    error: freed while they work, they wait for each other for ever. Here it is released.
+    """
+    for stream in container.streams.video:
+        if stream.codec_context:
+            stream.codec_context.flush_buffers()
 
 
 def picture_stream(container: Any, path: Path) -> Any:

@@ -26,7 +26,7 @@ from front_door import spanpp
 
 from spanpp_core import Size, SpanPPDescriptor, optional, upscale
 from spanpp_core.video import codecs_here, upscale_video
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.source import decoded, opened, picture_stream, pixels, probe
 
 
 def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
@@ -291,3 +291,12 @@ def test_a_rate_that_no_encoder_takes_is_not_passed_on(tmp_path, model, monkeypa
     source.unlink()
     after = upscaled(model, tmp_path / "odd.mkv", suffix=".mkv", codec="libsvtav1")
     assert len(after.times) == clip.frames
+
+
+def test_a_video_that_is_not_read_to_the_end_leaves_nothing_in_the_decoder(tmp_path):
+    """Its threads would log into a decoder that PyAV frees, which never ends."""
+    path = write_clip(tmp_path / "in.mkv", codec="libx264")
+    with opened(path) as container:
+        stream = picture_stream(container, path)
+        next(container.decode(stream))
+    assert stream.codec_context.decode(None) == []
