@@ -1,13 +1,14 @@
 """The network on CUDA with a convolution of its own, compiled by CuPy.
 
 cuDNN has no good kernel for 48 channels of float16 on some GPUs. `convolution.cu` is one
-for them, with all that is done to its result.
+for them, with all that is done to its result. It needs no Triton, which is for Linux.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,9 @@ PROGRAMS = 3
 
 CAPABILITY = (8, 0)
 """The oldest CUDA compute capability that the kernel is for."""
+
+FASTEST_ON = ((9, 0),)
+"""The CUDA compute capabilities on which it was measured, and was the fastest backend."""
 
 MOST_CHANNELS = 48
 """What leaves room in the shared memory of every such GPU."""
@@ -128,7 +132,9 @@ class CupyRunner(PreparedRunner):
     """
 
     def __init__(self, network: SpanPP) -> None:
-        _refuse(network)
+        reason = _reason_against(network)
+        if reason is not None:
+            raise ValueError(reason)
         device, channels = network.conv_cat.weight.device, network.hyper.channels
         super().__init__(network)
         try:
@@ -158,24 +164,27 @@ class CupyRunner(PreparedRunner):
         return convolved(convolved(o1, *c2), *c3, x), o1
 
 
-def _refuse(network: SpanPP) -> None:
-    """Raises ValueError if the kernel is not for a network, or not for its device."""
+def is_fastest(network: SpanPP) -> bool:
+    """Whether this backend is installed, and the fastest one for a network on its device."""
+    if find_spec("cupy") is None or _reason_against(network) is not None:
+        return False
+    device = network.conv_cat.weight.device
+    return torch.cuda.get_device_capability(device) in FASTEST_ON
+
+
+def _reason_against(network: SpanPP) -> str | None:
+    """Says why the kernel is not for a network, or not for its device; None if it is."""
     device = network.conv_cat.weight.device
     if device.type != "cuda" or torch.version.hip is not None:
-        raise ValueError(f"here it is for CUDA devices, not {device}")
+        return f"here it is for CUDA devices, not {device}"
     if torch.cuda.get_device_capability(device) < CAPABILITY:
-        raise ValueError("it is for GPUs of compute capability 8.0 and later")
-    if network.dtype not in TYPES or not can_convolve(network.hyper.channels):
-        raise ValueError(
-            f"it runs 16, 32 or {MOST_CHANNELS} channels in float16 or bfloat16"
-        )
+        return "it is for GPUs of compute capability 8.0 and later"
+    channels = network.hyper.channels
+    if network.dtype not in TYPES or channels % 16 or channels > MOST_CHANNELS:
+        return f"it runs 16, 32 or {MOST_CHANNELS} channels in float16 or bfloat16"
+    return None
 
 
 @functools.cache
 def _multiprocessors(device: torch.device) -> int:
     return cast("Any", torch.cuda.get_device_properties)(device).multi_processor_count
-
-
-def can_convolve(channels: int) -> bool:
-    """Whether the kernel is for maps of so many channels."""
-    return channels % 16 == 0 and channels <= MOST_CHANNELS

@@ -15,7 +15,7 @@ from ..network.cache import weights_version
 from ..network.model import SpanPP
 from ..network.scale import Window
 from .compiler import CompilerRunner
-from .cupy import CupyRunner
+from .cupy import CupyRunner, is_fastest
 from .fallback import is_out_of_memory, log_fallback
 from .openvino import DTYPES as OPENVINO_DTYPES
 from .openvino import OpenVINORunner
@@ -170,6 +170,8 @@ def fastest(network: SpanPP, backend: Backend) -> Backend:
     if backend != "auto":
         return backend
     device = network.conv_cat.weight.device
+    if device.type == "cuda" and is_fastest(network):
+        return "cupy"
     if device.type == "cuda" and find_spec("triton"):
         capability = torch.cuda.get_device_capability(device)
         return "triton" if capability >= TRITON_CAPABILITY else "torch"

@@ -15,8 +15,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from spanpp_core.backends import cupy
+from spanpp_core import upscale
+from spanpp_core.backends import cupy, fallback, fastest, selection
+from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.model import SpanPP
 
 EMULATOR = Path(__file__).with_name("cuda_emulator.cpp")
 COMPILER = shutil.which("g++")
@@ -112,7 +116,7 @@ def test_it_is_a_convolution_with_what_follows(shape, dtype, most):
 def test_a_network_of_it_is_that_of_pytorch(make, monkeypatch):
     network = make(channels=16).with_dtype(torch.float16).model
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(cupy, "_refuse", lambda network: None)
+    monkeypatch.setattr(cupy, "_reason_against", lambda network: None)
     kernels = "spanpp_core.backends.triton_kernels"  # it is of no use on a CPU
     monkeypatch.setitem(sys.modules, kernels, None)
     monkeypatch.delattr(kernels, raising=False)
@@ -126,3 +130,42 @@ def test_a_network_of_it_is_that_of_pytorch(make, monkeypatch):
 @pytest.mark.parametrize("channels", [16, 32, 48])
 def test_it_fits_into_the_shared_memory_of_every_gpu_that_it_is_for(channels):
     assert cupy.shared_bytes(channels) <= 99 * 1024
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "hip", "installed", "expected"),
+    [
+        ((9, 0), torch.float16, None, {"cupy", "triton"}, "cupy"),
+        ((9, 0), torch.bfloat16, None, {"cupy"}, "cupy"),
+        ((9, 0), torch.float32, None, {"cupy", "triton"}, "triton"),
+        ((9, 0), torch.float16, None, {"triton"}, "triton"),
+        ((9, 0), torch.float16, "7.0", {"cupy", "triton"}, "triton"),
+        ((8, 6), torch.float16, None, {"cupy", "triton"}, "triton"),
+    ],
+)
+def test_auto_takes_it_where_it_was_measured_fastest(
+    monkeypatch, capability, dtype, hip, installed, expected
+):
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    for module in (cupy, selection):
+        monkeypatch.setattr(
+            module, "find_spec", lambda name: name if name in installed else None
+        )
+    with FakeTensorMode():
+        network = SpanPP(Hyperparameters())
+        for name in ("block_1.c1_r.conv_3x3_rep", "conv_cat"):
+            layer = network.get_submodule(name)
+            weight = torch.empty_like(layer.weight, device="cuda", dtype=dtype)
+            layer.weight = torch.nn.Parameter(weight)
+        assert fastest(network, "auto") == expected
+
+
+def test_what_it_is_not_for_is_one_line_and_pytorch(model, caplog):
+    fallback._log_once.cache_clear()
+    image = torch.rand(1, 3, 9, 11)
+    expected = upscale(model.with_backend("torch"), image)
+    assert torch.equal(upscale(model.with_backend("cupy"), image), expected)
+    [line] = caplog.messages
+    assert "cupy cannot be used" in line
+    assert "for CUDA devices" in line
