@@ -212,6 +212,7 @@ def train(
             rank,
             DEGRADATIONS[made.degrade],
             made.choices,
+            made.flat,
         )
 
     stop = Stop(minutes)

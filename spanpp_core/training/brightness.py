@@ -42,6 +42,7 @@ def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
         patch=min(PATCH, patches.patch),
         degradation=DEGRADATIONS["none"],
         choices=1,
+        flat=0.0,
     )
     return {
         scale: [replace(at_once, draw=ScaleDraw((scale,), (1.0,)))[0]]

@@ -170,6 +170,9 @@ class Patches(Dataset[Batch]):
     """What low resolution suffers besides being made smaller; not on a GPU."""
     choices: int = 1
     """Places drawn for each pair, of which the one with the most detail is taken."""
+    flat: float = 0.0
+    """The share of pairs that are of one colour: photos have few such places, and what a
+    network makes of a colour alone is seen at once."""
 
     def scale(self, step: int) -> Fraction:
         """Returns the scale of a step."""
@@ -181,6 +184,14 @@ class Patches(Dataset[Batch]):
         random = np.random.default_rng((self.seed, step, self.rank + 1))
         cut = _Cut.of(self.patch, scale)
         full = self._crops(random, cut.side)
+        flat = np.flatnonzero(random.random(self.batch) < self.flat)
+        if len(flat):
+            colours = torch.from_numpy(random.integers(256, size=(len(flat), 3)))
+            at = full.device
+            colours = sent(colours.byte(), at)[..., None, None].expand(
+                -1, -1, *full.shape[2:]
+            )
+            full = full.index_copy(0, sent(torch.from_numpy(flat), at), colours)
         low = low_resolution(full, cut.cells, scale, self.degradation, random)
         inside = slice(cut.edge, cut.edge + cut.inside)
         return Batch(low, full[..., inside, inside], float(scale))

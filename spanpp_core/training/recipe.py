@@ -66,6 +66,8 @@ class Recipe:
     """Side of the low-resolution patches, in pixels."""
     choices: int = 1
     """Places drawn for each patch, of which the most detailed one is taken."""
+    flat: float = 0.0
+    """The share of pairs that are of one colour."""
     degrade: DegradationName = "none"
     """What low resolution suffers besides being made smaller."""
     loss: LossName = "l1"

@@ -49,6 +49,7 @@ def run(
     validate=None,
     ema: float = 0.998,
     accelerator: str = "cpu",
+    captured: bool = False,
     **settings,
 ) -> list:
     reports = []
@@ -66,6 +67,7 @@ def run(
         out,
         fabric=Fabric(accelerator=accelerator, devices=1),
         settings=settings,
+        captured=captured,
         validate=validate,
         on_report=watch,
         should_stop=lambda: len(reports) + 1 == stop_at,
@@ -97,6 +99,19 @@ def test_a_killed_run_goes_on_on_a_gpu(tmp_path, photos):
     rest = run(photos, tmp_path / "killed", accelerator="cuda")
     assert [report.step for report in rest] == list(range(6, 13))
     assert rest[-1].losses == pytest.approx(whole[-1].losses, rel=0.1)
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_the_steps(tmp_path, photos):
+    """Long enough for each scale to be replayed several times."""
+    plain = run(photos, tmp_path / "plain", steps=40, accelerator="cuda")
+    graphs = run(
+        photos, tmp_path / "graphs", steps=40, accelerator="cuda", captured=True
+    )
+    assert len(graphs) == 40
+    for one, other in zip(graphs, plain):
+        assert one.losses == pytest.approx(other.losses, rel=0.1)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=0.3)
 
 
 def test_a_run_that_is_asked_to_stop_saves_that_very_step_and_goes_on(tmp_path, photos):

@@ -38,6 +38,20 @@ def test_a_step_is_a_share_of_the_weight():
         )
 
 
+def test_weight_decay_takes_a_share_of_each_weight_besides():
+    weights = [torch.nn.Parameter(torch.randn(4, 5, 3, 3)) for _ in range(2)]
+    kept = [weight.detach().clone() for weight in weights]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    plain = [torch.nn.Parameter(weight.clone()) for weight in kept]
+    for one, other in zip(plain, weights):
+        one.grad = other.grad
+    Muon(plain, lr=0.1).step()
+    Muon(weights, lr=0.1, weight_decay=0.2).step()
+    for old, one, other in zip(kept, plain, weights):
+        assert torch.allclose(other, one - 0.02 * old, atol=1e-5)
+
+
 def test_a_weight_without_gradient_stays_finite_and_where_it_is():
     still = torch.nn.Parameter(torch.randn(4, 5, 3, 3))
     none = torch.nn.Parameter(torch.randn(4, 5, 3, 3))

@@ -181,3 +181,12 @@ def test_degraded_pairs_are_a_function_of_the_step_and_keep_the_original(photos)
     assert torch.equal(first.low, again.low)
     assert first.low.shape == clean[5].low.shape
     assert not torch.equal(first.low, clean[5].low)
+
+
+def test_some_pairs_are_of_one_colour(photos):
+    draw = ScaleDraw((Fraction(3, 2),), (1.0,))
+    low, high, _ = Patches(photos, draw, 12, 200, seed=0, flat=0.2)[0]
+    flat = [bool((each == each[:, :1, :1]).all()) for each in high]
+    assert np.mean(flat) == pytest.approx(0.2, abs=0.08)
+    for is_flat, small, large in zip(flat, low, high):
+        assert not is_flat or torch.equal(small[:, 0, 0], large[:, 0, 0])

@@ -55,3 +55,37 @@ def test_the_recipes_of_this_repository_can_be_read():
     assert found
     for path in found:
         assert Recipe.read(path, {}).steps > 0
+
+
+def test_each_share_follows_its_scale(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("scales = [4, 2]\nshares = [1, 3]\n")
+    recipe = Recipe.read(path, {})
+    assert (recipe.scales, recipe.shares) == ((2, 4), (3, 1))
+    assert recipe.draw().weights == (0.75, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("shares = [1, 2]", r"shares are \[1, 2\]; give a number above 0 for each"),
+        ("fractions = 0.6\nbetween = 0.4", "fractions are 0.6 and between is 0.4"),
+        ('last_loss = "mea"', "last_loss is 'mea'; give one of l1"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(tmp_path, lines, message):
+    path = tmp_path / "recipe.toml"
+    path.write_text(lines)
+    with pytest.raises(TrainingError, match=message):
+        Recipe.read(path, {})
+
+
+def test_the_last_steps_have_a_loss_of_their_own():
+    recipe = Recipe(steps=10, last_loss="mse", last=0.3)
+    assert [recipe.loss_of(step) for step in (0, 6, 7, 9)] == ["l1", "l1", "mse", "mse"]
+    assert Recipe(steps=10).loss_of(9) == "l1"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.name)
+def test_the_shipped_recipes_are_recipes(path):
+    assert Recipe.read(path, {}).steps > 0
