@@ -1,0 +1,173 @@
+"""Upscale: sizes, memory, progress, previews and precision."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from node_calls import images, load, picked, to_bytes, upscale
+from stand_in_host import Host, Interrupted, LatentPreviewMethod
+
+
+def test_an_unknown_way_to_say_a_size_is_refused(host: Host) -> None:
+    for size in (picked(host, "size", "x9"), {}):  # newer hosts leave unknown ones out
+        arguments = {"size": None, **size}
+        with pytest.raises(ValueError, match="choose one of model scale, factor, fit"):
+            upscale(host, load(host), images(), **arguments)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
+    model, image = load(host).at_scale(3), images(2, channels=channels)
+    output = upscale(host, model, image)
+    result, width, height, info = output.values
+    assert output.ui["text"] == (info,)
+    expected = host.core.upscale(model, image.movedim(-1, 1)).movedim(1, -1)
+    assert torch.equal(result, expected)
+    assert (width, height) == (72, 60)
+    assert result.is_contiguous()
+    assert "24x20 → 72x60 px" in info
+    assert "x3" in info
+
+
+def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
+    result, *_, info = upscale(host, load(host), images() * 8).values
+    assert float(result.max()) > 4
+    assert "values from " in info
+    assert info.partition(" kept")[0].endswith(f"to {float(images().max() * 8):.3g}")
+    *_, info = upscale(host, load(host), images()).values
+    assert "kept" not in info
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "size"),
+    [
+        ("fit inside", {"width": 60, "height": 100}, (60, 50)),
+        ("longer side", {"longer_side": 96}, (96, 80)),
+        ("megapixels", {"megapixels": 0.012}, (120, 100)),
+        ("exact size", {"width": 60, "height": 60}, (60, 60)),
+        ("width", {"width": 60}, (60, 50)),
+        ("height", {"height": 60}, (72, 60)),
+        ("shorter side", {"shorter_side": 60}, (72, 60)),
+        ("factor", {"factor": 1.5}, (36, 30)),
+        ("model scale", {}, (48, 40)),
+    ],
+)
+def test_every_way_to_say_a_size(
+    host: Host, option: str, values: dict[str, Any], size: tuple[int, int]
+) -> None:
+    arguments = picked(host, "size", option, **values)
+    result, *reported, info = upscale(host, load(host), images(), **arguments).values
+    assert tuple(reported) == size
+    assert result.shape == (1, size[1], size[0], 3)
+    whole = size[1] % 20 == 0
+    assert ("then resized" in info) is not whole
+    assert ("cropped" in info) is (option == "exact size")
+
+
+def test_sides_become_multiples(host: Host) -> None:
+    factor = picked(host, "size", "factor", factor=1.5)
+    for way, size in (("crop", (32, 24)), ("fit", (40, 32))):
+        more = {"multiple_of": "8", "to_multiple": way, **factor}
+        _, *reported, info = upscale(host, load(host), images(1, 20, 25), **more).values
+        assert tuple(reported) == size
+        assert "multiples of 8" in info
+
+
+def test_a_result_larger_than_the_memory_is_refused(host: Host) -> None:
+    image = torch.zeros(1).expand(1000, 2000, 2000, 3)
+    sized = picked(host, "size", "factor", factor=8.0)
+    with pytest.raises(ValueError, match=r"takes 3.1 TB .* are free; .* Upscale Video"):
+        upscale(host, load(host), image, **sized)
+
+
+def test_memory_is_asked_for_by_our_own_estimate(host: Host) -> None:
+    model = load(host)
+    upscale(host, model, images())
+    assert host.memory_asked == [host.core.prepare(model, (20, 24)).working_memory]
+    assert host.memory_asked[0] < 2**21, "a few kilopixels do not take gigabytes"
+
+
+@pytest.mark.parametrize(
+    ("device", "counted", "expected"),
+    [
+        ("meta", lambda device: 12345, 12345),
+        ("meta", None, None),
+        ("cpu", lambda device: 1, None),
+    ],
+)
+def test_what_comfyui_can_evict_counts_as_free(
+    host: Host, device: str, counted: Any, expected: int | None
+) -> None:
+    """On a GPU and where the host knows; of main memory the core knows more."""
+    model = load(host)
+    model.patcher.load_device = torch.device(device)
+    if counted is not None:
+        model.patcher.get_free_memory = counted
+    module = sys.modules[f"{host.pack.__name__}.nodes.comfyui.device"]
+    assert module.bring_to_device(model, 100) == expected
+
+
+def test_progress_has_previews_and_stops_when_asked(host: Host) -> None:
+    image = images(1, 106, 106)
+    result = upscale(host, load(host), image, tile=16).values[0]
+    done, total, (kind, picture, side) = host.progress[-1]
+    assert (done, total, kind, side) == (16, 16, "JPEG", 212)
+    assert picture.size == (212, 212), "people read it as the size of the result"
+    assert np.array_equal(np.asarray(picture), to_bytes(result[0]))
+    host.progress.clear()
+    host.interrupt_after = 3
+    with pytest.raises(Interrupted):
+        upscale(host, load(host), image, tile=16)
+    assert len(host.progress) == 3
+
+
+def test_a_preview_in_between_is_small_and_shows_what_is_not_done_as_it_came(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview = sys.modules[f"{host.pack.__name__}.nodes.comfyui.preview"]
+    monkeypatch.setattr(preview, "PREVIEW_SECONDS", 0)
+    given, result = torch.full((1, 600, 600, 4), 0.5), torch.zeros(1, 1200, 1200, 4)
+    result[:, :600] = 1
+    _, picture, side = preview.LivePreview(given, result).due(1, 2)
+    pixels = np.asarray(picture)
+    assert side == 512
+    assert side <= max(picture.size) < 2 * side
+    half = len(pixels) // 2
+    assert (pixels[:half] == 255).all()
+    assert (pixels[half:] == 128).all()
+
+
+def test_no_preview_is_sent_where_the_host_shows_none(host: Host) -> None:
+    host.settings.preview_method = LatentPreviewMethod.NoPreviews
+    upscale(host, load(host), images(), tile=16)
+    assert {preview for *_, preview in host.progress} == {None}
+
+
+def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
+    model = load(host)
+    *_, info = upscale(host, model, images(), precision="bfloat16").values
+    assert "bfloat16" in info
+    assert model.dtype == torch.float32
+
+
+def test_automatic_precision_asks_the_host_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen() -> str:
+        *_, info = upscale(host, load(host), images(), precision="auto").values
+        return info
+
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert "float32" in chosen()
+    fast = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: fast, raising=False)
+    assert "bfloat16" in chosen()
+    monkeypatch.setattr(management, "FORCE_FP32", True)
+    assert "float32" in chosen()
+    monkeypatch.setattr(management, "should_use_fp16", lambda device: True)
+    assert chosen().splitlines()[1].split(" · ")[0] == "float16"
