@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .merged import ROOT, Merged
+from .merged import ITERATIONS, ROOT, Merged
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +26,11 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Merged:
         ROOT / "traiNNer", folder / "trainer" / "traiNNer", dirs_exist_ok=True
     )
     return Merged(folder, os.environ["TRAINNER_PYTHON"])
+
+
+@pytest.fixture(scope="session")
+def fidelity(trainer: Merged) -> str:
+    options = trainer.config("fidelity", iterations=ITERATIONS, name="fidelity")
+    done = trainer.start("train.py", options)
+    assert "End of training" in done.stdout, done.stdout
+    return "fidelity"

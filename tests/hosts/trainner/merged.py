@@ -15,6 +15,9 @@ import spanpp_core
 
 ROOT = Path(spanpp_core.__file__).parents[1]
 
+ITERATIONS = 12
+"""Of the run that several tests look at."""
+
 AS_JSON = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
 
 NO_GPU = """
@@ -154,3 +157,8 @@ class Merged:
         """Returns what the trainer logged of all runs of an experiment."""
         files = sorted(self.experiment(name).glob("train_*.log"))
         return "".join(file.read_text() for file in files)
+
+
+def scales_of(log: str) -> list[int]:
+    """Returns the scale of every iteration."""
+    return [int(scale) for scale in re.findall(r"l_g_x(\d): ", log)]

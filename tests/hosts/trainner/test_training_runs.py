@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -18,38 +16,7 @@ from PIL import Image
 import spanpp_core
 from spanpp_core.checkpoint import read, write_slim
 
-from .merged import ROOT, Merged
-
-ITERATIONS = 12
-
-
-def test_no_file_of_the_trainer_is_overwritten(trainer: Merged):
-    checkout = Path(os.environ["TRAINNER_DIR"])
-    ours = [p for p in (ROOT / "traiNNer").rglob("*") if p.suffix in {".py", ".yml"}]
-    assert len(ours) >= 30
-    for file in ours:
-        place = checkout / file.relative_to(ROOT)
-        assert not place.exists(), f"the trainer has a {place} now: rename ours"
-
-
-def test_nothing_is_installed_but_the_trainer(trainer: Merged):
-    done = trainer.run("-c", "import spanpp_core")
-    assert "No module named 'spanpp_core'" in done.stdout, (
-        "spanpp is installed beside the trainer: the merged folder is not tested alone"
-    )
-
-
-def test_configs_are_in_the_trainers_format(trainer: Merged):
-    files = sorted((ROOT / "traiNNer/options").rglob("*.yml"))
-    assert len(files) == 5
-    code = """
-import sys
-from traiNNer.utils.options import yaml_load
-for file in sys.argv[1:]:
-    print("SCALE", yaml_load(file)[0].scale)
-"""
-    done = trainer.run("-c", code, *map(str, files))
-    assert done.stdout.count("SCALE 4") == len(files), done.stdout
+from .merged import ITERATIONS, ROOT, Merged, scales_of
 
 
 def test_the_trainers_own_config_trains_with_the_block_in_it(trainer: Merged):
@@ -80,19 +47,6 @@ def test_degradations_on_the_fly(trainer: Merged):
     assert len(set(scales_of(trainer.log("otf")))) > 1
 
 
-@pytest.fixture(scope="module")
-def fidelity(trainer: Merged) -> str:
-    options = trainer.config("fidelity", iterations=ITERATIONS, name="fidelity")
-    done = trainer.start("train.py", options)
-    assert "End of training" in done.stdout, done.stdout
-    return "fidelity"
-
-
-def scales_of(log: str) -> list[int]:
-    """Returns the scale of every iteration."""
-    return [int(scale) for scale in re.findall(r"l_g_x(\d): ", log)]
-
-
 def test_trains_at_every_scale_and_validates(trainer: Merged, fidelity: str):
     log = trainer.log(fidelity)
     assert len(scales_of(log)) == ITERATIONS
@@ -100,22 +54,6 @@ def test_trains_at_every_scale_and_validates(trainer: Merged, fidelity: str):
     assert re.search(r"# psnr *: +\d", log)
     shown = list(trainer.experiment(fidelity).glob("visualization/**/*_000012.png"))
     assert len(shown) == 3
-
-
-def test_saves_what_others_read(trainer: Merged, fidelity: str):
-    models = trainer.experiment(fidelity) / "models"
-    average = models / f"net_g_ema_{ITERATIONS}.safetensors"
-    latest = models / "resume_models" / f"net_g_{ITERATIONS}.safetensors"
-    found = [read(file) for file in (average, latest)]
-    for checkpoint in found:
-        assert checkpoint.kind == "training"
-        assert checkpoint.hyper.scales == (1, 2, 3, 4)
-        assert checkpoint.hyper.channels == 8
-        assert checkpoint.stale_caches == ()
-    name = "conv_2.conv_3x3_rep.weight"
-    assert not torch.equal(found[0].state_dict[name], found[1].state_dict[name])
-    model = spanpp_core.load(average)
-    assert model.at_scale(3).model(torch.rand(1, 3, 9, 9)).shape == (1, 3, 27, 27)
 
 
 def test_resumes_and_draws_on(trainer: Merged, fidelity: str):
@@ -212,106 +150,6 @@ def test_every_loss_and_the_discriminator_see_the_drawn_scale(trainer: Merged):
         assert gt == output
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"scale": 3}, "scale is 3 and the largest of scale_list is 4"),
-        ({"network_g__scale_list": []}, "scale_list is []; give a list"),
-        ({"network_g__eval_base_scale": 5}, "eval_base_scale is 5; give one of"),
-        (
-            {"pairs": 3},
-            "datasets.train: 0.png: 144x144 of a low-resolution 48x48 is x3",
-        ),
-        ({"val_pairs": 1}, "datasets.val: 0.png: 144x144 of a low-resolution 144x144"),
-        ({"path__pretrain_network_g": "no.pth"}, "no.pth: no such file"),
-        ({"path__pretrain_network_g": "bundled"}, "network_g.feature_channels is 8"),
-    ],
-)
-def test_wrong_configs_are_one_line(trainer: Merged, changes, says):
-    changes = dict(changes)
-    pairs, val_pairs = changes.pop("pairs", None), changes.pop("val_pairs", None)
-    if changes.get("path__pretrain_network_g") == "bundled":
-        changes["path__pretrain_network_g"] = str(spanpp_core.bundled_model())
-    options = trainer.config("fidelity", iterations=1, name="wrong", **changes)
-    if pairs:
-        options["datasets"]["train"] |= trainer.pairs(pairs)
-    if val_pairs:
-        options["datasets"]["val"] |= trainer.pairs(val_pairs)
-    done = trainer.start("train.py", options)
-    assert done.returncode == 1, done.stdout
-    *_, last = done.stdout.strip().splitlines()
-    assert last.startswith("wrong.yml: ")
-    assert says in last
-    assert "Traceback" not in done.stdout
-
-
-def test_an_unknown_option_is_named(trainer: Merged):
-    options = trainer.config(
-        "fidelity", iterations=1, name="unknown", network_g__norm=True
-    )
-    done = trainer.start("train.py", options)
-    assert "got an unexpected keyword argument 'norm'" in done.stdout
-
-
-def trained_file(trainer: Merged, name: str) -> str:
-    return str(trainer.experiment(name) / f"models/net_g_ema_{ITERATIONS}.safetensors")
-
-
-def test_tiles_give_the_results_of_whole_images(trainer: Merged, fidelity: str):
-    shown: list[list[bytes]] = []
-    for tile in (0, 20):
-        options = trainer.config(
-            "test",
-            name=f"tiles{tile}",
-            path__pretrain_network_g=trained_file(trainer, fidelity),
-            val__tile_size=tile,
-            val__metrics_enabled=True,
-            datasets__val={
-                **trainer.pairs(4),
-                "name": "v",
-                "type": "pairedimagedataset",
-            },
-        )
-        done = trainer.start("test.py", options)
-        assert re.search(r"# psnr *: +\d", done.stdout), done.stdout
-        images = sorted((trainer.root / f"results/tiles{tile}").rglob("*.png"))
-        with_size = [Image.open(image) for image in images]
-        assert [image.size for image in with_size] == [(72, 72)] * 3
-        shown.append([image.tobytes() for image in with_size])
-    assert shown[0] == shown[1]
-
-
-@pytest.mark.parametrize(("dynamo", "scales"), [(False, (1, 2, 3, 4)), (True, (3,))])
-def test_one_onnx_file_for_each_scale(
-    trainer: Merged, fidelity: str, dynamo: bool, scales: tuple[int, ...]
-):
-    if trainer.run("-c", "import modelopt.onnx, onnxslim").returncode:
-        pytest.skip(
-            "the trainer's packages for ONNX are not installed: its extra [onnx]"
-        )
-    file = trained_file(trainer, fidelity)
-    model = spanpp_core.load(file)
-    image = torch.rand(1, 3, 19, 24)
-    for scale in scales:
-        name = f"{scale}x_{'dynamo' if dynamo else 'traced'}"
-        options = trainer.config(
-            "onnx",
-            name=name,
-            path__pretrain_network_g=file,
-            network_g__eval_base_scale=scale,
-            onnx__dynamo=dynamo,
-            onnx__verify=False,
-        )
-        done = trainer.start("convert_to_onnx.py", options)
-        (written,) = (trainer.root / "onnx").glob(f"{name}_*.onnx")
-        session = onnxruntime.InferenceSession(written)
-        (made,) = session.run(None, {"input": image.numpy()})
-        wanted = model.at_scale(scale).model(image)
-        torch.testing.assert_close(
-            torch.from_numpy(made), wanted, rtol=1e-4, atol=1e-5, msg=done.stdout
-        )
-
-
 RATES = """
 import torch
 from traiNNer.models import build_model
@@ -387,12 +225,6 @@ def test_first_iterations_do_not_harm_trained_weights(trainer: Merged, kind: str
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
-
-
-def test_the_trainers_own_tests_of_architectures_pass(trainer: Merged):
-    tests = "tests/test_archs/test_archs.py"
-    done = trainer.run("-m", "pytest", "-q", tests, "-k", "spanpp")
-    assert "8 passed" in done.stdout, done.stdout
 
 
 def test_processes_share_the_seed_of_the_first(tmp_path: Path):

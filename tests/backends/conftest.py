@@ -1,0 +1,20 @@
+"""Fixtures of the backends."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from spanpp_core.backends import fallback
+
+
+@pytest.fixture(autouse=True)
+def _every_line_anew():
+    """The same reason is logged only once in a process."""
+    fallback._log_once.cache_clear()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,121 @@
+"""Which backend runs: by name, and what "auto" takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import TINY
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
+from spanpp_core.backends import Backends, chosen, fastest, selection
+from spanpp_core.network.ends import conv_layout
+from spanpp_core.network.model import SpanPP
+
+
+def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypatch):
+    made: list[str] = []
+
+    class Fake:
+        def __init__(self, network):
+            made.append("compiled")
+
+        def region(self, network):
+            return network.region
+
+        def trim(self):
+            pass
+
+    monkeypatch.setitem(selection.RUNNERS, "openvino", Fake)
+    best = {"auto": "openvino", "torch": "torch"}
+    monkeypatch.setattr(selection, "fastest", lambda network, backend: best[backend])
+    monkeypatch.setattr(selection, "OPENVINO_PIXELS", images[:, 0].numel())
+    expected = upscale(model.with_backend("torch"), images)
+    for few in (images[:1], images[:, :, :-1]):
+        upscale(model, few)
+        assert not made
+    for scale in (2, 3, 2):
+        result = upscale(model.at_scale(scale), images)
+        assert made == ["compiled"]
+    assert torch.equal(result, expected)
+    model.model.load_state_dict(model.model.state_dict())
+    upscale(model, images)
+    assert made == ["compiled"] * 2
+
+
+def test_the_body_is_compiled_once_for_every_scale(model, images, monkeypatch):
+    compiled: list[str] = []
+
+    def eager(function, **how):
+        compiled.append(how)
+        return function
+
+    monkeypatch.setattr(torch, "compile", eager)
+    for scale in (1, 2, 4, 2.5, 2.73):
+        view = model.at_scale(scale)
+        result = upscale(view.with_backend("compile"), images)
+        assert torch.equal(result, upscale(view.with_backend("torch"), images))
+    assert compiled == [{"dynamic": True}], "CUDA graphs cannot work in every host"
+
+
+def test_a_backend_is_chosen_by_name(model: SpanPPDescriptor):
+    for name in BACKENDS:
+        assert model.with_backend(name).at_scale(3).backend == name
+    assert model.backend == "auto"
+    with pytest.raises(ValueError, match="give one of"):
+        model.with_backend("tensorrt")
+
+
+def test_auto_is_what_was_measured_faster(model, monkeypatch):
+    monkeypatch.setattr(selection, "find_spec", lambda name: object())
+    for machine, dtype, expected in (
+        ("x86_64", torch.float32, "openvino"),
+        ("AMD64", torch.bfloat16, "openvino"),
+        ("x86_64", torch.float16, "torch"),
+        ("arm64", torch.float32, "torch"),
+    ):
+        monkeypatch.setattr(
+            selection.platform, "machine", lambda machine=machine: machine
+        )
+        assert fastest(model.with_dtype(dtype).model, "auto") == expected
+    monkeypatch.setattr(selection, "find_spec", lambda name: None)
+    assert fastest(model.model, "auto") == "torch"
+    assert fastest(model.model, "compile") == "compile"
+    assert isinstance(model.backends, Backends)
+
+
+@pytest.mark.parametrize(
+    ("capability", "installed", "expected"),
+    [((8, 6), True, "triton"), ((6, 1), True, "torch"), ((9, 0), False, "torch")],
+)
+@pytest.mark.parametrize("pixels", [1, 2**34])
+def test_auto_takes_triton_on_gpus_for_every_job(
+    monkeypatch, capability, installed, expected, pixels
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    spec = object() if installed else None
+    monkeypatch.setattr(selection, "find_spec", lambda name: spec)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = SpanPP(TINY)
+        network.conv_cat.weight = torch.nn.Parameter(
+            torch.empty(TINY.channels, 4 * TINY.channels, 1, 1, device="cuda")
+        )
+        assert chosen(network, "auto", pixels) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "hip", "layout"),
+    [
+        ("cuda", torch.float16, None, torch.channels_last),
+        ("cuda", torch.bfloat16, None, torch.channels_last),
+        ("cuda", torch.float32, None, torch.contiguous_format),
+        ("cuda", torch.float16, "7.0", torch.contiguous_format),
+        ("mps", torch.float32, None, torch.contiguous_format),
+        ("cpu", torch.float32, None, torch.channels_last),
+    ],
+)
+def test_convolutions_run_in_the_layout_that_needs_no_transposing(
+    monkeypatch, device, dtype, hip, layout
+):
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert conv_layout(torch.device(device), dtype) == layout
