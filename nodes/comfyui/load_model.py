@@ -44,7 +44,7 @@ class SpanPPLoadModel(io.ComfyNode):
                     "denoise",
                     "restore photo",
                 ),
-                *("加载超分模型", "放大模型", "超分", "アップスケールモデル", "超解像"),
+                *("加载放大模型", "放大模型", "超分", "拡大モデル", "超解像"),
             ],
             inputs=[
                 io.Combo.Input(

@@ -11,6 +11,10 @@ from .any_model import as_spanpp, elsewhere
 from .compatibility import node_schema
 
 
+_TRAINED = "native (trained on them)"
+_NOT_MARKED = "by downscaling (the file is not marked as trained on them)"
+
+
 class SpanPPModelInfo(io.ComfyNode):
     """Says what a model is: scales, repair strength, size and number format."""
 
@@ -57,7 +61,7 @@ def _facts(model: SpanPPDescriptor) -> list[str]:
         f"scale: x{model.scale:.6g}"
         + ("" if other is None else f" (in other nodes x{other:.6g})"),
         f"trained scales: {', '.join(f'x{scale}' for scale in model.scales)}",
-        f"trained on fractional scales: {'yes' if model.continuous else 'not known'}",
+        f"fractional scales: {_TRAINED if model.continuous else _NOT_MARKED}",
         f"repair: {model.repair:g} (0: clean, 1: full repair)",
         f"channels: {hyper.channels}, kernel: {hyper.kernel_size}x{hyper.kernel_size}",
         f"parameters: {parameters / 1e6:.2f} million",

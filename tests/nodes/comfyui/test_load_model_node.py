@@ -105,4 +105,5 @@ def test_model_info_says_what_is_bound(host: Host) -> None:
     lines = info.splitlines()
     assert lines[:2] == ["file: bundled", "stored as: fused weights, float16"]
     assert lines[2:4] == ["scale: x2.5", "trained scales: x1, x2, x3, x4"]
+    assert "fractional scales: native (trained on them)" in lines
     assert lines[-1] == "float32 on cpu"
