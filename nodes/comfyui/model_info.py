@@ -10,7 +10,6 @@ from ...spanpp_core import SpanPPDescriptor
 from .any_model import as_spanpp, elsewhere
 from .compatibility import node_schema
 
-
 _TRAINED = "native (trained on them)"
 _NOT_MARKED = "by downscaling (the file is not marked as trained on them)"
 

@@ -46,6 +46,7 @@ class Kernels(ABC):
     """The kernels of one scale."""
 
     scale: Fraction
+    weight: Tensor
 
     def render(self, features: Tensor, window: Window) -> Tensor:
         """Convolves features and puts every pixel in its place.
@@ -71,13 +72,13 @@ class Kernels(ABC):
         return F.pad(pixels, (0, extra_col, 0, extra_row), mode="replicate")
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
         """The memory that the kernels take."""
+        return self.weight.nbytes
 
-    @abstractmethod
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Returns the kernels on a device, in a dtype, as convolutions want them."""
+        return replace(self, weight=_moved(self.weight, device, dtype))
 
     @abstractmethod
     def _render(self, features: Tensor, window: Window) -> Tensor: ...
@@ -93,15 +94,6 @@ class ExactKernels(Kernels):
 
     weight: Tensor
     """(3 * p * p, C, K + q - 1, K + q - 1), output channels ordered (rgb, row, column)."""
-
-    @property
-    @override
-    def nbytes(self) -> int:
-        return self.weight.nbytes
-
-    @override
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        return replace(self, weight=_moved(self.weight, device, dtype))
 
     @override
     def _render(self, features: Tensor, window: Window) -> Tensor:
@@ -133,15 +125,6 @@ class SampledKernels(Kernels):
 
     weight: Tensor
     """(nodes * 3 * nodes, C, K, K), output channels ordered (row node, rgb, column node)."""
-
-    @property
-    @override
-    def nbytes(self) -> int:
-        return self.weight.nbytes
-
-    @override
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        return replace(self, weight=_moved(self.weight, device, dtype))
 
     @override
     def _render(self, features: Tensor, window: Window) -> Tensor:
