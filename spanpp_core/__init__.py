@@ -27,6 +27,7 @@ from .descriptor import (
 from .engine.compare import split_view
 from .engine.dynamic_range import values_outside
 from .engine.precision import fastest_dtype
+from .engine.prepared import Upscaling
 from .engine.size import (
     FRACTIONAL,
     TO_MULTIPLE,
@@ -35,7 +36,7 @@ from .engine.size import (
     ToMultiple,
     parse_factor,
 )
-from .engine.upscaling import Upscaling, prepare, upscale
+from .engine.upscaling import prepare, upscale
 from .errors import (
     BatchError,
     CheckpointError,

@@ -15,9 +15,10 @@ from ..backends import Backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.memory import free_memory
 from ..engine.precision import fastest_dtype
+from ..engine.prepared import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
-from ..engine.upscaling import Upscaling, prepare
+from ..engine.upscaling import prepare
 from ..errors import DeviceError, ScaleError, SizeError, first_line
 from ..video import Summary, upscale_video
 from .pairs import Pair, is_video

@@ -18,10 +18,11 @@ import torch
 
 from ..backends import chosen
 from ..descriptor import SpanPPDescriptor
+from ..engine.prepared import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
 from ..engine.transfer import Handover, copy_streams, on_stream
-from ..engine.upscaling import Upscaling, prepare
+from ..engine.upscaling import prepare
 from ..errors import VideoError
 from .encoder import Encoder, Format
 from .pyav import pyav

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import SpanPPDescriptor, prepare, upscale
-from spanpp_core.engine import resized, upscaling
+from spanpp_core.engine import prepared, resized
 from spanpp_core.engine.tiled import auto_tile, working_memory
 
 
@@ -71,7 +71,7 @@ def test_a_gpu_is_not_asked_for_its_memory_by_a_small_image(
         questions.append(model)
         return 64
 
-    monkeypatch.setattr(upscaling, "auto_tile", tile)
+    monkeypatch.setattr(prepared, "auto_tile", tile)
     where = torch.device(device)
     run = prepare(model, (side, side), memory=memory, device=where)
     assert run.tile == (64 if asked else side)

@@ -1,0 +1,216 @@
+"""A prepared run: the scale, the tiles and the memory are known; images come next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..descriptor import SpanPPDescriptor
+from ..network.scale import output_size
+from .dynamic_range import RangeCurve, extend, finite
+from .resized import part_of, upscale_to_size
+from .size import OutputSize
+from .tiled import (
+    LARGE_TILE,
+    Progress,
+    auto_tile,
+    check_image,
+    result_channels,
+    working_memory,
+)
+
+SMALL_BYTES = 64 * 2**20
+"""Working memory that any GPU has: below, it is not asked what is free."""
+
+
+@dataclass(frozen=True)
+class Upscaling:
+    """All that is decided before a run; made by `prepare`."""
+
+    view: SpanPPDescriptor
+    """The model at the scale that the network runs at."""
+    input_size: tuple[int, int]
+    """(height, width) in pixels of the images."""
+    output: OutputSize
+    """The size of the result."""
+    wanted_tile: int | None
+    """The edge of the tiles asked for, in input pixels."""
+    memory: int | None
+    """The most bytes that the run may take; None for what is free."""
+    dtype: torch.dtype
+    """The dtype that the network runs in."""
+    device: torch.device
+    """The device that it will run on."""
+
+    @property
+    def scale(self) -> int | float:
+        """The scale that the network runs at."""
+        return self.view.scale
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the result."""
+        return self.output.sides
+
+    @property
+    def made_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the network's output, before any resizing."""
+        return output_size(*self.input_size, self.scale)
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether the network's output is resized to the picture."""
+        return self.made_size != self.output.picture
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the network's output is the result: nothing is resized or cut."""
+        return self.made_size == self.output_size
+
+    @property
+    def working_memory(self) -> int:
+        """Estimated bytes that one tile takes beside weights, input and output."""
+        return working_memory(
+            self.view,
+            *self.input_size,
+            tile=self.wanted_tile or LARGE_TILE,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    @cached_property
+    def tile(self) -> int:
+        """The edge of the tiles in input pixels: as asked, or what fits into memory.
+
+        Read it once the model is on the device it will run on: free memory decides.
+        """
+        edge, largest = self.wanted_tile, max(self.input_size)
+        if edge is None and self.memory is None and self._is_small:
+            edge = largest
+        if edge is None:
+            edge = auto_tile(self._network, self.memory)
+        return min(edge, largest)
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether an image takes so little of a GPU that it is not asked what is free.
+
+        It takes longer to answer than to upscale; if memory is full, tiles are halved.
+        """
+        on_gpu, sides = self.device.type == "cuda", self.input_size
+        return (
+            on_gpu
+            and working_memory(
+                self.view, *sides, tile=max(sides), dtype=self.dtype, device=self.device
+            )
+            < SMALL_BYTES
+        )
+
+    def with_free_memory(self, free: int | None) -> Upscaling:
+        """Returns this run with the tile that fits into so many free bytes.
+
+        For hosts that free memory when it is needed, and count it as free already.
+
+        Args:
+            free: Bytes on the device. With None, and where a tile was asked for, the run
+                stays as it is.
+        """
+        if free is None or self.wanted_tile is not None:
+            return self
+        edge = auto_tile(self._network, self.memory, free=free)
+        return replace(self, wanted_tile=edge)
+
+    def run(
+        self,
+        image: Tensor,
+        *,
+        out: Tensor | None = None,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """Upscales images of the size that this was prepared for.
+
+        Args:
+            image: (N, C, H, W), see `upscale`.
+            out: Where to write, (N, C, *output_size), of any strides and device.
+            on_progress: Called after each batch of tiles, over all images.
+
+        Returns:
+            ``out``, or a new tensor like it in the dtype and on the device of ``image``.
+
+        Raises:
+            ValueError: The shape or dtype of ``image`` or ``out`` is wrong.
+            MemoryError: Not even a tile of a few pixels fits into memory.
+        """
+        if image.shape[2:] != self.input_size:
+            raise ValueError(
+                f"image has the shape {tuple(image.shape)}; this run is prepared for"
+                f" {self.input_size[0]} rows and {self.input_size[1]} columns"
+            )
+        check_image(self.view, image)
+        if RangeCurve.of(image) is None:
+            return self.run_in_range(image, out=out, on_progress=on_progress)
+        if out is None:
+            channels = result_channels(self.view, image.shape[1])
+            out = image.new_empty(len(image), channels, *self.output_size)
+        for i in range(len(image)):
+            report = on_progress and part_of(on_progress, i, len(image))
+            frame, place = image[i : i + 1], out[i : i + 1]
+            curve = RangeCurve.of(self._colours(frame))
+            if curve is None:
+                self.run_in_range(frame, out=place, on_progress=report)
+            else:
+                self._run_on(curve, finite(frame), place, report)
+        return out
+
+    def run_in_range(
+        self,
+        image: Tensor,
+        *,
+        out: Tensor | None = None,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """Does as `run` for images that are known to lie in [0, 1], without looking."""
+        return upscale_to_size(
+            self._network,
+            image,
+            self.tile,
+            self.output,
+            on_progress,
+            out=out,
+            memory=self.memory,
+        )
+
+    def _run_on(
+        self,
+        curve: RangeCurve,
+        image: Tensor,
+        out: Tensor,
+        on_progress: Progress | None,
+    ) -> None:
+        """Upscales one image with values outside [0, 1], see `dynamic_range`."""
+        first, second = (on_progress and part_of(on_progress, i, 2) for i in range(2))
+        height, width = self.output.picture
+        whole = replace(self, output=replace(self.output, height=height, width=width))
+        is_cut = whole.output_size != self.output_size
+        made = whole.run_in_range(
+            image.clamp(0, 1), out=None if is_cut else out, on_progress=first
+        )
+        colours = self._colours(image)
+        exact = replace(whole, dtype=torch.float32)  # the inverse multiplies rounding
+        curved = exact.run_in_range(curve.compress(colours), on_progress=second)
+        extend(self._colours(made), curved, colours, curve)
+        if is_cut:
+            rows, cols = self.output.window
+            out.copy_(made[:, :, rows, cols])
+
+    def _colours(self, image: Tensor) -> Tensor:
+        """Returns images (N, C, H, W) without the alpha that they may have last."""
+        has_alpha = self.view.input_channels == 3 and image.shape[1] in (2, 4)
+        return image[:, :-1] if has_alpha else image
+
+    @cached_property
+    def _network(self) -> SpanPPDescriptor:
+        return self.view.with_dtype(self.dtype)
