@@ -1,16 +1,17 @@
-"""The mean brightness of what a network makes, put right after training.
+"""Brightness put right after training: of photos on average, and of flat colours.
 
 L1 asks for the median of each pixel and bfloat16 rounds on the way, so that trained
 networks come out darker or brighter than the original by a few tenths of 1/255, at every
-scale by another amount. The last bias of the body reaches every pixel of every scale
-through the kernels alone: least squares over the scales finds the change that puts them
-right together.
+scale and in every colour by another amount. What the last 1x1 convolution of the body makes
+of an even area reaches the pixels of every scale by a linear map, the sum of a kernel's
+taps: least squares over colours and scales finds the change of that convolution that puts
+them right together.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -30,8 +31,17 @@ PATCH = 48
 """Side of them at low resolution, at most: larger ones take longer and say the same."""
 
 RIDGE = 0.03
-"""The share of the largest singular value below which directions are left alone: there a
-large change would follow the accidents of the patches (ridge regression)."""
+"""The share of the largest singular value of `_reach` below which directions are left
+alone: there a large change would follow the accidents of the patches."""
+
+COLOUR_RIDGE = 1e-3
+"""The same of what the maps are in each colour: the convolution changes by 2 %."""
+
+PHOTOS = 30.0
+"""How many colours the mean of the photos counts for."""
+
+_ROUNDS = 2
+"""The ridges leave a part of the shift; a second round corrects most of it."""
 
 
 def brightness_batches(patches: Patches) -> dict[Fraction, list[Batch]]:
@@ -70,26 +80,76 @@ def shifts(
 def balanced(
     network: TrainableSpanPP, batches: Mapping[Fraction, Iterable[Batch]]
 ) -> TrainableSpanPP:
-    """Returns a copy whose mean brightness is that of the originals, at every scale.
+    """Returns a copy that makes photos and flat colours as bright as they are.
 
     Args:
         network: In its training form, float32; it is left as it is.
-        batches: What is measured, by scale; read once.
+        batches: Photos, by scale: their mean at each of these scales is put right, and
+            colours are at the same scales.
     """
     made = copy.deepcopy(network)
-    bias = made.conv_cat.get_parameter("bias")
-    shift = torch.cat([*shifts(made, batches).values()]).cpu().double()  # (3 * scales,)
-    with exact_float32(bias.device):  # (3 * scales, C)
-        reach = torch.cat([_reach(made, scale) for scale in batches]).cpu().double()
-    square = reach @ reach.T
-    linalg: Any = torch.linalg
-    largest = float(linalg.matrix_norm(reach, 2))
-    ridge = torch.eye(len(square)).to(square) * (RIDGE * largest) ** 2
-    solved: Tensor = linalg.solve(square + ridge, shift)
-    change: Tensor = reach.T @ solved
-    with torch.no_grad():
-        bias -= change.to(bias)
+    kept = {scale: list(some) for scale, some in batches.items()}
+    with exact_float32(made.conv_cat.weight.device):
+        for _ in range(_ROUNDS):
+            _correct(made, kept)
     return made
+
+
+def _correct(
+    network: TrainableSpanPP, batches: Mapping[Fraction, Sequence[Batch]]
+) -> None:
+    """Changes the last convolution of the body by the least squares of the shifts."""
+    weight, bias = (network.conv_cat.get_parameter(n) for n in ("weight", "bias"))
+    reach = torch.cat([_reach(network, scale) for scale in batches]).cpu().double()
+    colours = _colours()
+    seen = _maps_of(network, colours[:, :, None, None].expand(-1, -1, _SIDE, _SIDE))
+    joined = torch.cat([weight.flatten(1).T, bias[None]]).detach().cpu().double()
+    shift = seen @ joined @ reach.T - colours.double().repeat(1, len(batches))
+    photo = torch.cat(
+        [_maps_of(network, b.unit(bias.device)[0], 0) for b in _first(batches)]
+    )
+    photo_shift = torch.cat([*shifts(network, batches).values()]).cpu().double()
+    seen = torch.cat([seen, PHOTOS * photo.mean(0, keepdim=True)])
+    shift = torch.cat([shift, PHOTOS * photo_shift[None]])
+    features = shift @ _ridge_inverse(reach, RIDGE).T
+    change = _ridge_inverse(seen, COLOUR_RIDGE) @ features  # (4 * C + 1, C)
+    with torch.no_grad():
+        weight -= change[:-1].T.reshape(weight.shape).to(weight)
+        bias -= change[-1].to(bias)
+
+
+_SIDE = 44
+"""Of a flat image, in pixels: its centre sees nothing of the zeros around it."""
+
+
+def _colours() -> Tensor:
+    """Returns colours of all kinds, and greys twice as dense: (464, 3) in [0, 1]."""
+    colours = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
+    colours[:60] = colours[:60, :1]
+    return torch.cat([colours, torch.cartesian_prod(*[torch.linspace(0, 1, 4)] * 3)])
+
+
+def _maps_of(
+    network: TrainableSpanPP, low: Tensor, edge: int = _SIDE // 2 - 1
+) -> Tensor:
+    """Returns the mean of `Body.maps` inside each image, and 1: (N, 4 * C + 1)."""
+    with torch.no_grad():
+        maps = network.maps(low.to(network.conv_cat.weight))
+    inside = maps[..., edge : maps.shape[-2] - edge, edge : maps.shape[-1] - edge]
+    mean = inside.mean((2, 3)).cpu().double()
+    return torch.cat([mean, torch.ones(len(mean), 1).double()], 1)
+
+
+def _first(batches: Mapping[Fraction, Sequence[Batch]]) -> Sequence[Batch]:
+    return next(iter(batches.values()))
+
+
+def _ridge_inverse(matrix: Tensor, ridge: float) -> Tensor:
+    """Returns the inverse of a matrix in the directions in which it is not small."""
+    linalg: Any = torch.linalg
+    left, values, right = linalg.svd(matrix, full_matrices=False)
+    damped = values / (values.square() + (ridge * values[0]) ** 2)
+    return right.T @ (damped[:, None] * left.T)
 
 
 def _reach(network: TrainableSpanPP, scale: Fraction) -> Tensor:

@@ -96,7 +96,7 @@ def train(
         on_report: Called after every `Schedule.log_every` steps.
         should_stop: Asked after each step, by several processes at each report; then
             the state is saved and the run ends.
-        finish: What the averaged weights go through after the last step.
+        finish: What the averaged weights go through where the run ends or stops.
 
     Returns:
         The steps done in all.
@@ -151,7 +151,7 @@ def train(
         if saves:
             if fabric.is_global_zero:
                 made = average.network
-                made = finish(made) if step == schedule.steps else made
+                made = finish(made) if stops or step == schedule.steps else made
                 write_weights(out / WEIGHTS, made, settings, step)
                 write_state(out / STATE, settings, step, parts)
             measure(step)

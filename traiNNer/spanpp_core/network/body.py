@@ -88,9 +88,13 @@ class Body(nn.Module):
         Returns:
             (N, C, H, W)
         """
+        return self.conv_cat(self.maps(x))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Computes the four maps that are joined to features: (N, 4 * C, H, W)."""
         f0 = self.conv0(x)
         b1, b, o1 = self.blocks(f0)
-        return self.conv_cat(torch.cat([f0, self.conv_2(b), b1, o1], dim=1))
+        return torch.cat([f0, self.conv_2(b), b1, o1], dim=1)
 
     def blocks(self, f0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the output of the first block, and both outputs of the last one."""
