@@ -40,10 +40,11 @@ def differences(network: SpanPPDescriptor, dtype: torch.dtype, image: Tensor) ->
 
 
 def assert_invisible(off: Tensor, scale: float) -> None:
-    """Within a step of 8 bits, but for one value in a hundred thousand."""
-    assert off.max() < 1.5, f"{off.max():.2f} steps of 8 bits at x{scale}"
+    """Within a step of 8 bits, but for one value in two thousand."""
+    assert off.max() < 2.5, f"{off.max():.2f} steps of 8 bits at x{scale}"
+    assert off.mean() < 0.1, f"{off.mean():.2f} steps of 8 bits at x{scale} on average"
     more = (off > 1).float().mean()
-    assert more < 1e-5, f"{more:.1e} of the values are off by a step at x{scale}"
+    assert more < 5e-4, f"{more:.1e} of the values are off by a step at x{scale}"
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
