@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 import typer
 from PIL import Image, ImageDraw, ImageFont
@@ -29,6 +31,14 @@ DETAIL = (160, 460, 280, 440)
 CAPTION_HEIGHT = 30
 GAP = 6
 
+REPAIRS = (0, 0.5, 1)
+
+QUALITIES = (50, 75)
+"""Of the JPEGs that are repaired, as libjpeg counts."""
+
+Rows = list[list[tuple[str, Tensor]]]
+"""A caption and an image (1, 3, H, W) in [0, 1] for each cell of a picture."""
+
 
 def demo(
     out: Annotated[
@@ -38,14 +48,15 @@ def demo(
     """Upscale the bundled photo at x1.5 to x4 and compare with bicubic.
 
     The photo is downscaled by each factor, upscaled back and compared with the
-    original. Prints PSNR on Y in dB; writes comparison.png.
+    original; then the same at x2 from JPEGs, with and without repair. Prints PSNR on Y
+    in dB; writes comparison.png and repair.png.
     """
     model = load(bundled_model())
     original = images.read(bundled_photo()).pixels
     height, width = original.shape[-2:]
     out.mkdir(parents=True, exist_ok=True)
     table = Table("scale", "from", "bicubic dB", "SpanPP dB", "gain dB")
-    rows: list[list[tuple[str, Tensor]]] = []
+    rows: Rows = []
     for scale in SCALES:
         small = resize(original, (round(height / scale), round(width / scale)))
         upscaled = upscale(model, small, size=Size(factor=scale))
@@ -70,12 +81,40 @@ def demo(
             ]
         )
     _comparison(rows).save(out / "comparison.png")
+    repairs = Table(
+        "x2 from JPEG", "bicubic dB", *(f"repair {r:g} dB" for r in REPAIRS)
+    )
+    rows = [_repaired(original, quality, repairs) for quality in QUALITIES]
+    _comparison(rows).save(out / "repair.png")
     console = Console()
     console.print(table)
-    console.print(f"wrote {out / 'comparison.png'} and the images beside it")
+    console.print(repairs)
+    console.print(
+        f"wrote {out / 'comparison.png'}, {out / 'repair.png'} and the images beside them"
+    )
 
 
-def _comparison(rows: list[list[tuple[str, Tensor]]]) -> Image.Image:
+def _repaired(original: Tensor, quality: int, table: Table) -> list[tuple[str, Tensor]]:
+    """Returns a row of a JPEG made larger, and adds what it measures to the table."""
+    height, width = original.shape[-2:]
+    small = resize(original, (height // 2, width // 2))
+    stream = io.BytesIO()
+    pixels = small[0].movedim(0, -1).mul(255).round().byte().numpy()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+    small = torch.from_numpy(np.array(Image.open(stream))).movedim(-1, 0)[None] / 255
+    bicubic = F.interpolate(small, (height, width), mode="bicubic").clamp_(0, 1)
+    made = [(f"JPEG {quality} at x2, bicubic", bicubic)]
+    for repair in REPAIRS:
+        model = load(bundled_model(), repair=repair).at_scale(2)
+        made.append((f"repair {repair:g}", upscale(model, small)))
+    scores = [psnr_y(image, original, 2) for _, image in made]
+    table.add_row(f"quality {quality}", *(f"{score:.2f}" for score in scores))
+    return [
+        (f"{name}  {score:.2f} dB", image) for (name, image), score in zip(made, scores)
+    ]
+
+
+def _comparison(rows: Rows) -> Image.Image:
     """Draws one row a scale, one captioned detail a column."""
     top, left, height, width = DETAIL
     cell_width, cell_height = width + GAP, height + CAPTION_HEIGHT
