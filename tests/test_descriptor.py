@@ -105,6 +105,16 @@ def test_interpolated_state_dicts_load(model):
     assert loaded(torch.rand(1, 3, 4, 4)).isfinite().all()
 
 
+def test_the_bundled_weights_have_a_repair_model():
+    clean = spanpp_core.load(spanpp_core.bundled_model())
+    beside = spanpp_core.load(spanpp_core.bundled_model(), repair=1)
+    assert clean.repair == 0
+    assert beside.repair == 1
+    assert beside.continuous
+    x = torch.rand(1, 3, 8, 8)
+    assert not torch.equal(clean(x), beside(x))
+
+
 def test_bundled_files_are_there():
     model = spanpp_core.load(spanpp_core.bundled_model())
     assert model.scales == (1, 2, 3, 4)

@@ -322,6 +322,7 @@ def test_demo_writes_the_comparison(tmp_path, capsys):
     assert spanpp("demo", "-o", tmp_path / "demo") == 0
     written = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"comparison.png", "spanpp_x1.5.png", "spanpp_x4.png"} <= written
+    assert "repair.png" in written
     gains = [
         float(word)
         for line in capsys.readouterr().out.splitlines()

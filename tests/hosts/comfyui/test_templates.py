@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,14 @@ def pixels(path: Path) -> Tensor:
     return torch.from_numpy(np.stack(frames)).movedim(-1, 1) / 255
 
 
-def demo_photo(longer_side: int) -> Tensor:
+def demo_photo(longer_side: int, jpeg_quality: int = 0) -> Tensor:
     with Image.open(spanpp_core.bundled_photo()) as photo:
         photo.thumbnail((longer_side, longer_side), Image.Resampling.LANCZOS)
-        array = np.asarray(photo.convert("RGB"), dtype=np.float32) / 255
+        stored = photo.convert("RGB")
+    if jpeg_quality:
+        stored.save(file := BytesIO(), "JPEG", quality=jpeg_quality)
+        stored = Image.open(file)
+    array = np.asarray(stored, dtype=np.float32) / 255
     return torch.from_numpy(array).movedim(-1, 0)[None]
 
 
@@ -88,6 +93,19 @@ def test_one_model_three_scales(
         size = Size(factor=factor)
         expected = spanpp_core.upscale(model, photo, size=size)
         assert torch.allclose(pixels(path), expected, atol=ONE_STEP, rtol=0), factor
+
+
+def test_repair_a_jpeg(comfy: ComfyServer, model: spanpp_core.SpanPPDescriptor) -> None:
+    files = run_template(comfy, "Repair a JPEG")
+    photo = demo_photo(256, jpeg_quality=40)
+    assert len(files) == 3
+    for path, repair in zip(files, (0, 0.5, 1)):
+        bundled = spanpp_core.bundled_model()
+        repaired = spanpp_core.load(bundled, repair=repair, dtype=model.dtype)
+        expected = spanpp_core.upscale(repaired.at_scale(2), photo)
+        assert torch.allclose(pixels(path), expected, atol=ONE_STEP, rtol=0), repair
+    first, _, last = map(pixels, files)
+    assert (first - last).abs().mean() > 1e-3, "repair changes nothing"
 
 
 def test_fit_into_1280x720(
