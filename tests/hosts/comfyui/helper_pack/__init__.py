@@ -153,7 +153,11 @@ class TestRampError:
     def look(self, images, width, top):
         columns = (torch.arange(images.shape[2]) + 0.5) * width / images.shape[2] - 0.5
         expected = columns * top / (width - 1)
-        error = (images.float().cpu() - expected[:, None]).abs().amax((0, 1, 3))
+        edge = (
+            2 * images.shape[1] // 16
+        )  # two rows of the ramp, as the network invents one
+        rows = images[:, edge:-edge].float().cpu()
+        error = (rows - expected[:, None]).abs().amax((0, 1, 3))
         inner = (columns > 4) & (columns < width - 5)
         above, below = inner & (expected > 1), inner & (expected <= 1)
         shares = (error / expected)[above].max(), error[below].max()
