@@ -154,7 +154,7 @@ def upscale(
         Precision,
         typer.Option(
             help="Number format of the network. auto: fp32 for images of more than 8"
-            " bits; otherwise the fastest whose error stays within 1/255.",
+            " bits; otherwise the fastest whose error stays within about 1/255.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",
