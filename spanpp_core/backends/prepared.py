@@ -172,9 +172,8 @@ def convolution_time(
 ) -> float:
     """Returns the milliseconds that a convolution of a square map takes on a CUDA GPU."""
     layout = conv_layout(device, dtype)
-    generator = torch.Generator(device).manual_seed(
-        0
-    )  # that of the host stays as it is
+    # that of the host stays as it is
+    generator = torch.Generator(device).manual_seed(0)
     x, weight = (
         torch.rand(shape, generator=generator, device=device).to(
             dtype, memory_format=layout

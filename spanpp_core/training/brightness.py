@@ -11,7 +11,7 @@ them right together.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -39,6 +39,9 @@ COLOUR_RIDGE = 1e-3
 
 PHOTOS = 30.0
 """How many colours the mean of the photos counts for."""
+
+_SIDE = 44
+"""Of a flat image, in pixels: its centre sees nothing of the zeros around it."""
 
 _ROUNDS = 2
 """The ridges leave a part of the shift; a second round corrects most of it."""
@@ -88,42 +91,33 @@ def balanced(
             colours are at the same scales.
     """
     made = copy.deepcopy(network)
+    weight, bias = (made.conv_cat.get_parameter(n) for n in ("weight", "bias"))
     kept = {scale: list(some) for scale, some in batches.items()}
-    with exact_float32(made.conv_cat.weight.device):
+    first = next(iter(kept.values()))
+    colours = _colours()
+    with exact_float32(weight.device):
+        # neither what reaches the pixels nor the maps change with the convolution
+        reach = torch.cat([_reach(made, scale) for scale in kept]).cpu().double()
+        flat = _maps_of(made, colours[:, :, None, None].expand(-1, -1, _SIDE, _SIDE))
+        photos = [_maps_of(made, batch.unit(bias.device)[0], 0) for batch in first]
+        photo = torch.cat(photos).mean(0, keepdim=True)
+        to_features = _ridge_inverse(reach, RIDGE).T
+        to_change = _ridge_inverse(torch.cat([flat, PHOTOS * photo]), COLOUR_RIDGE)
         for _ in range(_ROUNDS):
-            _correct(made, kept)
+            joined = torch.cat([weight.flatten(1).T, bias[None]]).detach()
+            shift = flat @ joined.cpu().double() @ reach.T
+            shift -= colours.double().repeat(1, len(kept))
+            photo_shift = torch.cat([*shifts(made, kept).values()]).cpu().double()
+            every = torch.cat([shift, PHOTOS * photo_shift[None]])
+            change = to_change @ (every @ to_features)  # (4 * C + 1, C)
+            with torch.no_grad():
+                weight -= change[:-1].T.reshape(weight.shape).to(weight)
+                bias -= change[-1].to(bias)
     return made
 
 
-def _correct(
-    network: TrainableSpanPP, batches: Mapping[Fraction, Sequence[Batch]]
-) -> None:
-    """Changes the last convolution of the body by the least squares of the shifts."""
-    weight, bias = (network.conv_cat.get_parameter(n) for n in ("weight", "bias"))
-    reach = torch.cat([_reach(network, scale) for scale in batches]).cpu().double()
-    colours = _colours()
-    seen = _maps_of(network, colours[:, :, None, None].expand(-1, -1, _SIDE, _SIDE))
-    joined = torch.cat([weight.flatten(1).T, bias[None]]).detach().cpu().double()
-    shift = seen @ joined @ reach.T - colours.double().repeat(1, len(batches))
-    photo = torch.cat(
-        [_maps_of(network, b.unit(bias.device)[0], 0) for b in _first(batches)]
-    )
-    photo_shift = torch.cat([*shifts(network, batches).values()]).cpu().double()
-    seen = torch.cat([seen, PHOTOS * photo.mean(0, keepdim=True)])
-    shift = torch.cat([shift, PHOTOS * photo_shift[None]])
-    features = shift @ _ridge_inverse(reach, RIDGE).T
-    change = _ridge_inverse(seen, COLOUR_RIDGE) @ features  # (4 * C + 1, C)
-    with torch.no_grad():
-        weight -= change[:-1].T.reshape(weight.shape).to(weight)
-        bias -= change[-1].to(bias)
-
-
-_SIDE = 44
-"""Of a flat image, in pixels: its centre sees nothing of the zeros around it."""
-
-
 def _colours() -> Tensor:
-    """Returns colours of all kinds, and greys twice as dense: (464, 3) in [0, 1]."""
+    """Returns colours of all kinds, 60 greys among them: (464, 3) in [0, 1]."""
     colours = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
     colours[:60] = colours[:60, :1]
     return torch.cat([colours, torch.cartesian_prod(*[torch.linspace(0, 1, 4)] * 3)])
@@ -138,10 +132,6 @@ def _maps_of(
     inside = maps[..., edge : maps.shape[-2] - edge, edge : maps.shape[-1] - edge]
     mean = inside.mean((2, 3)).cpu().double()
     return torch.cat([mean, torch.ones(len(mean), 1).double()], 1)
-
-
-def _first(batches: Mapping[Fraction, Sequence[Batch]]) -> Sequence[Batch]:
-    return next(iter(batches.values()))
 
 
 def _ridge_inverse(matrix: Tensor, ridge: float) -> Tensor:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -145,14 +146,19 @@ class _Cut(NamedTuple):
     @staticmethod
     def of(patch: int, scale: Fraction) -> _Cut:
         cells = patch // scale.denominator * scale.denominator
-        return _Cut(cells, math.ceil(MARGIN * scale), int(cells * scale))
+        return _Cut(cells, _edge(scale), int(cells * scale))
+
+
+def _edge(scale: Fraction) -> int:
+    """Returns how many pixels of the photo `MARGIN` takes."""
+    return math.ceil(MARGIN * scale)
 
 
 @dataclass(frozen=True)
 class Patches(Dataset[Batch]):
     """Item ``i`` is the batch of step ``i``, the same at every call, in any process.
 
-    It is made where the photos are: on a GPU that holds them, a batch takes less than a
+    It is made where the photos are: on a GPU that holds them, a batch takes about a
     millisecond.
     """
 
@@ -183,18 +189,22 @@ class Patches(Dataset[Batch]):
         scale = self.scale(step)
         random = np.random.default_rng((self.seed, step, self.rank + 1))
         cut = _Cut.of(self.patch, scale)
-        full = self._crops(random, cut.side)
-        flat = np.flatnonzero(random.random(self.batch) < self.flat)
-        if len(flat):
-            colours = torch.from_numpy(random.integers(256, size=(len(flat), 3)))
-            at = full.device
-            colours = sent(colours.byte(), at)[..., None, None].expand(
-                -1, -1, *full.shape[2:]
-            )
-            full = full.index_copy(0, sent(torch.from_numpy(flat), at), colours)
+        full = self._some_flat(random, self._crops(random, cut.side))
         low = low_resolution(full, cut.cells, scale, self.degradation, random)
         inside = slice(cut.edge, cut.edge + cut.inside)
         return Batch(low, full[..., inside, inside], float(scale))
+
+    def _some_flat(self, random: np.random.Generator, full: Tensor) -> Tensor:
+        """Puts one colour each in place of some of the crops."""
+        chosen = np.flatnonzero(random.random(self.batch) < self.flat)
+        if not len(chosen):
+            return full
+        drawn = random.integers(256, size=(len(chosen), 3))
+        at, colours = (
+            sent(torch.from_numpy(each), full.device) for each in (chosen, drawn)
+        )
+        colours = colours.byte()[..., None, None].expand(-1, -1, *full.shape[2:])
+        return full.index_copy(0, at, colours)
 
     def _crops(self, random: np.random.Generator, side: int) -> Tensor:
         """Squares of photos, turned and mirrored: (N, 3, side, side), uint8."""
@@ -232,21 +242,15 @@ def low_resolution(
     Returns:
         (N, 3, P, P), uint8, as an image file would have them.
     """
-    edge = math.ceil(MARGIN * scale)
+    edge = _edge(scale)
     if degradation.is_none:
         return _bytes(downscale(full.float(), scale, range(cells), edge))
     wide = range(-MARGIN, cells + MARGIN)
-    made = [
-        degradation.stored(
-            _bytes(degradation.smaller(each[None].float(), scale, wide, edge, random))[
-                0
-            ]
-            .movedim(0, -1)
-            .numpy(),
-            random,
-        )
-        for each in full
-    ]
+    made: list[NDArray[np.uint8]] = []
+    for each in full:
+        small = degradation.smaller(each[None].float(), scale, wide, edge, random)
+        pixels = _bytes(small)[0].movedim(0, -1).numpy()
+        made.append(degradation.stored(pixels, random))
     low = torch.from_numpy(np.stack(made)).movedim(-1, 1)
     return low[..., MARGIN : MARGIN + cells, MARGIN : MARGIN + cells]
 

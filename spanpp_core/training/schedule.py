@@ -59,17 +59,13 @@ class Schedule:
             captured: Whether their steps become part of CUDA graphs, which read learning
                 rates from tensors.
         """
-        of_muon, of_adam = self.rates
-        betas = (0.9, 0.99)
-        if not captured:
-            return [
-                Muon(matrices, of_muon, self.weight_decay),
-                torch.optim.Adam(others, of_adam, betas, foreach=True),
-            ]
-        rates = [torch.tensor(rate) for rate in (of_muon, of_adam)]
+        of_muon, of_adam = (
+            torch.tensor(rate) if captured else rate for rate in self.rates
+        )
+        how = {"fused": True, "capturable": True} if captured else {"foreach": True}
         return [
-            Muon(matrices, rates[0], self.weight_decay),
-            torch.optim.Adam(others, rates[1], betas, fused=True, capturable=True),
+            Muon(matrices, of_muon, self.weight_decay),
+            torch.optim.Adam(others, of_adam, (0.9, 0.99), **how),
         ]
 
     def set_rates(self, optimizers: Iterable[Any], step: int) -> float:
@@ -78,10 +74,9 @@ class Schedule:
         for optimizer, rate in zip(optimizers, (muon, adam)):
             group = optimizer.param_groups[0]
             if isinstance(group["lr"], Tensor):
+                # a restored one may be elsewhere
                 at = group["params"][0].device
-                group["lr"] = (
-                    group["lr"].to(at).fill_(rate)
-                )  # a restored one may be elsewhere
+                group["lr"] = group["lr"].to(at).fill_(rate)
             else:
                 group["lr"] = rate
         return muon
