@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 pytest.importorskip("typer", reason="pip install 'spanpp[cli]' to run this")
 
+import spanpp_core
 from spanpp_core.command.app import run
 
 
@@ -46,3 +48,16 @@ def test_one_line_says_what_is_wrong(model_file, tmp_path, capsys, words, reason
     assert reason in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_slim_files_are_smaller_and_give_the_same_pictures(tmp_path, weights, capsys):
+    words = ["export", str(weights), "-o", str(tmp_path), "-f", "safetensors"]
+    words += ["--name", "mine", "--precision", "fp16"]
+    assert run(words) == 0
+    slim = tmp_path / "mine_slim_fp16.safetensors"
+    assert slim.stat().st_size < weights.stat().st_size
+    x = torch.rand(1, 3, 8, 8)
+    difference = spanpp_core.load(slim)(x) - spanpp_core.load(weights)(x)
+    assert difference.abs().max() < 0.05
+    assert run(words) == 2
+    assert "--overwrite" in capsys.readouterr().err

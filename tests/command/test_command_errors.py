@@ -1,0 +1,80 @@
+"""What goes wrong in the command ends in one line; with --debug it is shown where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from front_door import spanpp
+from picture_files import noise, write
+from PIL import Image
+from tiny import training_network
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["upscale", "in.png", "-o", "x", "-s", "9"], "9 times the input"),
+        (["upscale", "in.png", "-o", "x", "-s", "nan"], "is not a factor"),
+        (["upscale", "in.png", "-o", "x", "--fit", "0x9"], "3840x2160"),
+        (["upscale", "in.png", "-o", "x", "--width", "0"], "--width"),
+        (["upscale", "in.png", "-o", "x", "--width", "99"], "largest possible scale"),
+        (["upscale", "in.png", "-o", "x", "--device", "meta"], "the device meta"),
+        (["upscale", "in.png", "-o", "in.txt"], "is a file"),
+        (["upscale", "in.png", "in.txt", "-o", "x.png"], "give a folder"),
+        (["upscale", "empty", "-o", "x"], "no images or videos in empty"),
+        (["upscale", "in.png", "-o", "in.png", "--overwrite"], "replace itself"),
+        (["upscale", "two.tif", "-o", "x"], "has 2 pages"),
+        (["upscale", "[b].png", "-o", "x"], "[b].png: no such file"),
+        (
+            ["upscale", "in.png", "-o", "x", "-s", "2", "--width", "9"],
+            "factor and width",
+        ),
+        (["upscale", "in.png", "-o", "x", "--fit", "big"], "3840x2160"),
+        (["upscale", "in.png", "-o", "x", "-m", "none.pth"], "no such file"),
+        (["upscale", "in.png", "-o", "x", "--device", "cuda:99"], "the device cuda:99"),
+        (["upscale", "in.png"], "--out"),
+        (["upscale", "in.png", "sub/in.png", "-o", "x"], "two folders"),
+        (["info", "in.png"], "expected one of"),
+        (["export", "none.pth", "-o", "x"], "no such file"),
+        (["upscale", "in.png", "-o", "x", "--repair", "1.5"], "from 0 (clean) to 1"),
+        (["upscale", "in.png", "-o", "x", "-r", "1", "-m", "m.pth"], "m_repair.pth"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    pixels = noise(8, 8, 3, np.uint8)
+    for folder in ("sub", "empty"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "in.png", pixels)
+    write(tmp_path / "sub" / "in.png", pixels)
+    (tmp_path / "in.txt").write_text("text")
+    torch.save(training_network().state_dict(), tmp_path / "m.pth")
+    page = Image.fromarray(pixels)
+    page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
+    assert spanpp(*arguments) in (1, 2)
+    reported = capsys.readouterr().err.strip()
+    assert message in reported
+    assert reported.startswith("spanpp: ")
+    assert "\n" not in reported
+
+
+def test_a_bug_is_one_line_and_debug_shows_where_it_arose(monkeypatch, capsys):
+    def broken(path: Path) -> None:
+        raise KeyError("weight")
+
+    monkeypatch.setattr("spanpp_core.command.info.describe", broken)
+    assert spanpp("info") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "KeyError" in line
+    assert "--debug" in line
+    assert spanpp("info", "--debug") == 2
+    assert "in broken" in capsys.readouterr().err
+
+
+def test_debug_shows_where_a_file_failed(tmp_path, weights, caplog):
+    assert spanpp("--debug", "upscale", tmp_path / "none.png", "-o", tmp_path) == 1
+    assert any(record.exc_info for record in caplog.records)

@@ -1,0 +1,26 @@
+"""`spanpp info`: what a checkpoint file is."""
+
+from __future__ import annotations
+
+import json
+
+from front_door import spanpp
+
+
+def test_info(weights, capsys):
+    assert spanpp("info", weights, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "training"
+    assert facts["scales"] == [1, 2, 3, 4]
+    assert facts["channels"] == 4
+    assert facts["repair"] == 0
+    assert facts["repair_file"] is None
+    assert spanpp("info") == 0
+    assert "SpanPP" in capsys.readouterr().out
+
+
+def test_repair_files_beside_are_told(clean_file, capsys):
+    assert spanpp("info", clean_file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["repair_file"].endswith(
+        "_repair.safetensors"
+    )

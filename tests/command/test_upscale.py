@@ -1,0 +1,181 @@
+"""`spanpp upscale`: files in, files and one line out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from front_door import spanpp
+from picture_files import noise, write
+from PIL import Image, ImageCms
+
+import spanpp_core
+from spanpp_core import images
+from spanpp_core.batch import upscaler
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_lossless_files_keep_channels_and_depth(
+    tmp_path, weights, suffix, dtype, channels
+):
+    pixels = noise(9, 7, channels, dtype)
+    source = write(tmp_path / f"in{suffix}", pixels)
+    assert (
+        spanpp("upscale", source, "-o", tmp_path / "out", "-m", weights, "-s", 3) == 0
+    )
+    result = pyvips.Image.new_from_file(str(tmp_path / "out" / source.name)).numpy()
+    result = result.reshape(27, 21, channels)
+    assert result.dtype == dtype
+    top = np.iinfo(dtype).max
+    x = torch.from_numpy(pixels.astype(np.float32) / top).movedim(-1, 0)[None]
+    expected = spanpp_core.upscale(spanpp_core.load(weights).at_scale(3), x)
+    expected = expected[0].movedim(0, -1).mul(top).round().numpy()
+    assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [(np.uint8, torch.bfloat16), (np.uint16, torch.float32)]
+)
+def test_automatic_precision_is_of_the_device_for_8_bits_only(
+    tmp_path, weights, monkeypatch, dtype, expected
+):
+    seen = []
+    monkeypatch.setattr(upscaler, "fastest_dtype", lambda device: torch.bfloat16)
+    run = upscaler.prepare
+
+    def watched(model, *arguments, **settings):
+        seen.append(model.dtype)
+        return run(model, *arguments, **settings)
+
+    monkeypatch.setattr(upscaler, "prepare", watched)
+    source = write(tmp_path / "in.png", noise(8, 8, 3, dtype))
+    assert spanpp("upscale", source, "-o", tmp_path / "out.png", "-m", weights) == 0
+    assert seen == [expected]
+
+
+def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):
+    seen = []
+    run = upscaler.prepare
+
+    def watched(model, *arguments, **settings):
+        seen.append(model)
+        return run(model, *arguments, **settings)
+
+    monkeypatch.setattr(upscaler, "prepare", watched)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        write(folder / name, noise(8, 8, 3, np.uint8))
+    options = ["-m", weights, "--backend", "torch", "--precision", "bf16"]
+    assert spanpp("upscale", folder, "-o", tmp_path / "out", *options) == 0
+    assert [model.backend for model in seen] == ["torch"] * 2
+    assert seen[0].backends is seen[1].backends, "each compiles its own"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])
+def test_every_format_goes_through(tmp_path, weights, suffix):
+    source = tmp_path / f"in{suffix}"
+    Image.fromarray(noise(16, 12, 3, np.uint8)).save(source)
+    assert (
+        spanpp("upscale", source, "-o", tmp_path / f"out{suffix}", "-m", weights) == 0
+    )
+    assert Image.open(tmp_path / f"out{suffix}").size == (24, 32)
+
+
+def test_orientation_is_applied_and_profile_and_exif_kept(tmp_path, weights):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees to show
+    exif[0x010F] = "Maker"
+    source = tmp_path / "in.jpg"
+    Image.fromarray(noise(16, 24, 3, np.uint8)).save(
+        source, exif=exif, icc_profile=profile
+    )
+    out = tmp_path / "out.jpg"
+    assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
+    result = Image.open(out)
+    assert result.size == (32, 48)
+    assert result.getexif().get(0x0112, 1) == 1
+    assert result.getexif()[0x010F] == "Maker"
+    assert result.info["icc_profile"] == profile
+
+
+def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    write(folder / "rgb.png", noise(8, 8, 3, np.uint8))
+    write(folder / "rgba.png", noise(8, 8, 4, np.uint8))
+    write(folder / "deep.png", noise(8, 8, 3, np.uint16))
+    write(folder / "grey.png", noise(8, 8, 1, np.uint8))
+    write(folder / "sub" / "below.png", noise(8, 8, 3, np.uint8))
+    Image.fromarray(noise(8, 8, 4, np.uint8), "CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(noise(8, 8, 3, np.uint8)).quantize(16).save(folder / "palette.png")
+    whole = write(folder / "whole.png", noise(64, 64, 3, np.uint8)).read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("not an image")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "folder.png").mkdir()
+    write(folder / "name[bold].png", noise(8, 8, 3, np.uint8))
+    (folder / "notes.txt").write_text("left alone")
+    out = tmp_path / "out"
+    assert spanpp("upscale", folder, "-o", out, "-m", weights, "-s", 2) == 1
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert written == {
+        "rgb.png",
+        "rgba.png",
+        "deep.png",
+        "grey.png",
+        "sub/below.png",
+        "cmyk.jpg",
+        "palette.png",
+        "whole.png",
+        "name[bold].png",
+    }
+    reported = capsys.readouterr().err
+    for name in ("cut.png", "text.jpg"):
+        (line,) = [x for x in reported.splitlines() if name in x]
+        assert "damaged or not an image" in line
+    assert "name[bold].png" in reported
+    assert Image.open(out / "cmyk.jpg").mode == "RGB"
+    assert Image.open(out / "grey.png").mode == "L"
+    assert Image.open(out / "rgba.png").mode == "RGBA"
+
+
+def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
+    source = write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    out = tmp_path / "out.png"
+    out.write_bytes(b"precious")
+    assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
+    assert out.read_bytes() == b"precious"
+    assert "left as it is" in capsys.readouterr().err
+    assert spanpp("upscale", source, "-o", out, "-m", weights, "--overwrite") == 0
+    assert Image.open(out).size == (16, 16)
+
+
+def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
+    write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    for _ in range(2):
+        assert spanpp("upscale", tmp_path, "-o", tmp_path / "big", "-m", weights) == 0
+    assert sorted(p.name for p in tmp_path.rglob("*.png")) == ["in.png", "in.png"]
+
+
+def test_upscale_and_export_take_a_repair_strength(tmp_path, clean_file):
+    source = write(tmp_path / "in.png", noise(9, 7, 3, np.uint8))
+    for strength in (0, 0.5, 1):
+        model = spanpp_core.load(clean_file, repair=strength)
+        result = tmp_path / f"{strength}.png"
+        chosen = ("-m", clean_file, "--repair", strength)
+        words = ("-o", result, *chosen, "--precision", "fp32")
+        assert spanpp("upscale", source, *words) == 0
+        expected = spanpp_core.upscale(model, images.read(source).pixels)
+        difference = images.read(result).pixels - expected
+        assert difference.abs().max() <= 0.5 / 255 + 1e-6
+        words = ("-o", tmp_path / "slim", "-f", "safetensors", "--name", strength)
+        assert spanpp("export", clean_file, "--repair", strength, *words) == 0
+        made = spanpp_core.load(tmp_path / "slim" / f"{strength}_slim.safetensors")
+        assert made.repair == strength
+        x = torch.rand(1, 3, 8, 8)
+        assert torch.equal(made(x), model(x))
