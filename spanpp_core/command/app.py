@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from .. import __version__
 from ..errors import SpanPPError, first_line
 from . import chainner
 from .demo import demo
@@ -33,8 +34,23 @@ for command in (upscale, demo, info, export, train, doctor):
 app.add_typer(chainner.app, name="chainner")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"spanpp {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option(DEBUG, help="Show the traceback of an error, for a bug report."),

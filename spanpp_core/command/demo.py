@@ -95,7 +95,7 @@ def demo(
 
 
 def _repaired(original: Tensor, quality: int, table: Table) -> list[tuple[str, Tensor]]:
-    """Returns a row of a JPEG made larger, and adds what it measures to the table."""
+    """Returns a row of an upscaled JPEG, and adds its PSNR to the table."""
     height, width = original.shape[-2:]
     small = resize(original, (height // 2, width // 2))
     stream = io.BytesIO()
@@ -115,7 +115,7 @@ def _repaired(original: Tensor, quality: int, table: Table) -> list[tuple[str, T
 
 
 def _comparison(rows: Rows) -> Image.Image:
-    """Draws one row a scale, one captioned detail a column."""
+    """Draws one row per scale, one captioned detail per column."""
     top, left, height, width = DETAIL
     cell_width, cell_height = width + GAP, height + CAPTION_HEIGHT
     size = (len(rows[0]) * cell_width + GAP, len(rows) * cell_height + GAP)

@@ -76,8 +76,7 @@ def _print(facts: Mapping[str, Any]) -> None:
         verdict = "passed" if test["passed"] else "FAILED"
         table.add_row(
             "self-test",
-            f"{verdict}: at most {test['largest_difference']} steps of 8 bits from the"
-            " stored result",
+            f"{verdict}: at most {test['largest_difference']}/255 from the stored result",
         )
         height, width = diagnosis.FRAME
         note = ", estimated from smaller images" if test["is_estimate"] else ""

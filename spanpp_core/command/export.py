@@ -18,7 +18,7 @@ from ..export.programs import PROGRAMS, ProgramName, request
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="The checkpoint to read.")],
+    model: Annotated[Path, typer.Argument(help="A SpanPP file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
     more_scales: Annotated[
         list[float] | None,
@@ -30,7 +30,7 @@ def export(
             "--format",
             "-f",
             metavar="|".join(FORMATS),
-            help="May be given several times; onnx if absent.",
+            help="May be given several times. Default: onnx.",
         ),
     ] = None,
     program: Annotated[
@@ -42,31 +42,38 @@ def export(
     ] = None,
     scales: Annotated[
         list[float] | None,
-        typer.Option("--scales", "-s", help="One or more, such as 2 2.5 4."),
+        typer.Option(
+            "--scales",
+            "-s",
+            help="One or more, such as 2 2.5 4. Default: the model's own.",
+        ),
     ] = None,
     all_trained: Annotated[
         bool, typer.Option("--all-trained", help="Every scale of the model's training.")
     ] = False,
     precision: Annotated[
         WeightPrecision | None,
-        typer.Option(help="Of the weights and the arithmetic; fp32 if absent."),
+        typer.Option(help="Of weights and arithmetic. Default: fp32."),
     ] = None,
     opset: Annotated[
-        int, typer.Option(help="Version of ONNX's operators, from 17.")
+        int, typer.Option(help="ONNX operator set, 17 or newer.")
     ] = OLDEST_OPSET,
     static: Annotated[
         str | None,
-        typer.Option(help="The only input size of ONNX files, HEIGHTxWIDTH px."),
+        typer.Option(
+            help="Fixed input size of ONNX files, HEIGHTxWIDTH in pixels. Default: any."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What the files' names begin with; the model's if absent."),
+        typer.Option(help="Start of the file names. Default: the model's."),
     ] = None,
     repair: Annotated[
         float,
         typer.Option(
             help="From 0 to 1: how strongly JPEG artefacts, blur and noise are removed;"
-            " needs the repair model beside MODEL."
+            " needs the repair model beside MODEL. Default: 0.",
+            show_default=False,
         ),
     ] = 0.0,
     overwrite: Annotated[

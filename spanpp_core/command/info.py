@@ -23,15 +23,18 @@ def info(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what a SpanPP file holds: scales, kind, size of the network."""
+    """Show what a SpanPP file holds: scales, repair model, size of the network."""
     path = model or bundled_model()
     facts = describe(path)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), escape(str(value)))
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(name.replace("_", " "), escape(shown))
     Console().print(table)
 
 
@@ -43,7 +46,7 @@ def describe(path: Path) -> dict[str, Any]:
     """
     found = checkpoint.read(path)
     beside = checkpoint.repair_file(path)
-    hyper = found.hyper
+    hyper = asdict(found.hyper)
     parameters = sum(
         tensor.numel()
         for tensor in found.state_dict.values()
@@ -52,14 +55,15 @@ def describe(path: Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "architecture": "SpanPP",
-        "kind": found.kind,
+        "weights": found.kind,
         "stored_as": str(found.dtype).removeprefix("torch."),
-        "default_scale": hyper.default_scale,
-        "continuous": found.continuous,
+        "default_scale": found.hyper.default_scale,
+        "trained_scales": list(hyper.pop("scales")),
+        "fractional_scales": "native" if found.continuous else "downscale",
         "repair": found.repair,
         "repair_file": None if beside is None else str(beside),
-        **{k: list(v) if k == "scales" else v for k, v in asdict(hyper).items()},
-        "parameters_fused": parameters,
-        "halo_pixels": BODY_RADIUS + hyper.kernel_size // 2,
-        "stale_caches_ignored": len(found.stale_caches),
+        **hyper,
+        "parameters": parameters,
+        "halo_pixels": BODY_RADIUS + found.hyper.kernel_size // 2,
+        "outdated_kernels_ignored": len(found.stale_caches),
     }

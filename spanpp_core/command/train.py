@@ -42,97 +42,107 @@ def train(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file of settings; options here go before it."),
+        typer.Option(help="A TOML file of settings; options given here override it."),
     ] = None,
     scales: Annotated[
         list[int] | None,
-        typer.Option("--scales", "-s", help="One or more; 1 2 3 4 if absent."),
+        typer.Option("--scales", "-s", help="One or more. Default: 1 2 3 4."),
     ] = None,
     continuous: Annotated[
         bool | None,
         typer.Option(
             "--continuous/--whole",
-            help="Train on fractional scales too; if absent, as --weights were.",
+            help="Train on fractional scales too. Default: as --weights were.",
         ),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", "-w", help="A SpanPP file to begin with."),
+        typer.Option("--weights", "-w", help="A SpanPP file to start from."),
     ] = None,
     branches: Annotated[
         bool | None,
         typer.Option(
             "--branches/--plain",
-            help="Three branches behind each convolution (the default), or none, which"
-            " takes half of the time.",
+            help="Train three branches per convolution (the default), or only the fused"
+            " convolutions, in half the time.",
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help=f"In all; {Recipe.steps} if absent.")
+        int | None, typer.Option(min=1, help=f"In all. Default: {Recipe.steps}.")
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop and save after so long; the same goes on."),
+        typer.Option(
+            min=0, help="Stop and save after so long; the same command resumes."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Pairs of patches a step; {Recipe.batch} if absent."),
+        typer.Option(
+            min=1, help=f"Pairs of patches per step. Default: {Recipe.batch}."
+        ),
     ] = None,
     patch: Annotated[
         int | None,
         typer.Option(
             min=12,
-            help=f"Side of the low-resolution patches in px; {Recipe.patch} if absent.",
+            help=f"Side of low-resolution patches in pixels. Default: {Recipe.patch}.",
         ),
     ] = None,
     degrade: Annotated[
         DegradationName | None,
-        typer.Option(help="photo: low resolution is also blurred, noisy, a JPEG."),
+        typer.Option(
+            help="photo: low resolution also gets blur, noise and JPEG artefacts."
+            " Default: none."
+        ),
     ] = None,
-    loss: Annotated[LossName | None, typer.Option(help="l1 if absent.")] = None,
+    loss: Annotated[LossName | None, typer.Option(help="Default: l1.")] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--lr",
-            help=f"Share of a weight that a step changes at most; {NEW_RATE:g} if"
-            f" absent, {FURTHER_RATE:g} with --weights.",
+            help="Learning rate: the largest share of a weight that a step changes."
+            f" Default: {NEW_RATE:g}; with --weights {FURTHER_RATE:g}.",
         ),
     ] = None,
     channels: Annotated[
         int | None,
-        typer.Option(min=4, help=f"Of a new network; {Recipe.channels} if absent."),
+        typer.Option(min=4, help=f"Of a new network. Default: {Recipe.channels}."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of weights and patches; 0 if absent.")
+        int | None, typer.Option(min=0, help="Of weights and patches. Default: 0.")
     ] = None,
     precision: Annotated[
-        TrainingPrecision | None, typer.Option(help="Of the body; fp32 if absent.")
+        TrainingPrecision | None, typer.Option(help="Of the body. Default: fp32.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps; the fastest if absent.")
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the fastest."),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Number of GPUs or CPU processes.")
+    ] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Processes that prepare patches. Beside a GPU as many as cores, and 0"
-            " without --degrade: then the GPU prepares them itself.",
+            help="Processes that prepare patches. Default: one per CPU core beside a GPU;"
+            " 0 on CPUs, and without --degrade, where the GPU prepares them.",
         ),
     ] = None,
     val: Annotated[
         Path | None, typer.Option(help="A folder of photos to measure PSNR on.")
     ] = None,
     save_every: Annotated[
-        int, typer.Option(min=1, help="Steps between two saved states.")
+        int, typer.Option(min=1, help="Steps between saved states.")
     ] = 500,
 ) -> None:
-    """Train SpanPP on photos, or go on with a run that was stopped.
+    """Train SpanPP on photos, or resume a stopped run.
 
     Low resolution is made from the photos by an antialiased bicubic downscale. OUT gets
-    the averaged weights (spanpp.safetensors), the state to go on from (state.ckpt) and
-    TensorBoard's log. The same command on the same folder goes on where it was; --steps
-    and --lr may then be others. Ctrl-C stops after the step at hand and saves.
+    the averaged weights (spanpp.safetensors), the state to resume from (state.ckpt) and
+    TensorBoard's log. The same command on the same folder resumes; --steps and --lr may
+    differ then. Ctrl-C stops after the current step and saves.
     """
     require("Training", "train", "lightning_fabric", "tensorboard")
     from lightning_fabric import Fabric  # noqa: PLC0415  (an optional extra)
@@ -247,7 +257,7 @@ def train(
         if done < made.steps:
             console.print(
                 f"stopped and saved at step {done} of {made.steps}; the same command"
-                " goes on",
+                " resumes",
                 soft_wrap=True,
             )
         print(out / WEIGHTS)

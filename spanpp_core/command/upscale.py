@@ -59,6 +59,7 @@ def upscale(
             "-r",
             help="From 0 to 1: how strongly JPEG artefacts, blur and noise are removed."
             " Default: 0, which keeps what is there.",
+            show_default=False,
         ),
     ] = 0.0,
     overwrite: Annotated[
@@ -129,7 +130,7 @@ def upscale(
         Fractional,
         typer.Option(
             help="How a scale such as 2.5 is reached. native: in one pass, with a kernel"
-            " for that very scale. downscale: by the next whole scale, then shrunk."
+            " for exactly that scale. downscale: by the next whole scale, then shrunk."
             " auto: native if the model was trained on fractional scales.",
             rich_help_panel=_RUN,
         ),
@@ -168,7 +169,7 @@ def upscale(
     codec: Annotated[
         str | None,
         typer.Option(
-            help=f"One of {', '.join(CODECS)}. Default: that of the source.",
+            help=f"One of {', '.join(CODECS)}. Default: libx264; in .webm libvpx-vp9.",
             rich_help_panel=_VIDEO,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""`spanpp info`: what a checkpoint file is."""
+"""`spanpp info`: what a checkpoint file is; and which version says so."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import json
 
 from front_door import spanpp
 
+import spanpp_core
+
 
 def test_info(weights, capsys):
     assert spanpp("info", weights, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["kind"] == "training"
-    assert facts["scales"] == [1, 2, 3, 4]
+    assert facts["weights"] == "training"
+    assert facts["fractional_scales"] == "downscale"
+    assert facts["trained_scales"] == [1, 2, 3, 4]
     assert facts["channels"] == 4
     assert facts["repair"] == 0
     assert facts["repair_file"] is None
     assert spanpp("info") == 0
     assert "SpanPP" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert spanpp("--version") == 0
+    assert capsys.readouterr().out == f"spanpp {spanpp_core.__version__}\n"
 
 
 def test_repair_files_beside_are_told(clean_file, capsys):
