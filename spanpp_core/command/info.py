@@ -33,8 +33,7 @@ def info(
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), escape(shown))
+        table.add_row(name.replace("_", " "), escape(str(value)))
     Console().print(table)
 
 
