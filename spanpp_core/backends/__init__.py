@@ -1,7 +1,15 @@
 """What runs a network: PyTorch, Triton kernels, PyTorch's compiler, or OpenVINO."""
 
 from .fallback import is_out_of_memory
-from .selection import BACKENDS, Backend, Backends, Region, chosen, fastest
+from .selection import (
+    BACKENDS,
+    Backend,
+    Backends,
+    Region,
+    chosen,
+    fastest,
+    map_channels,
+)
 
 __all__ = [
     "BACKENDS",
@@ -11,4 +19,5 @@ __all__ = [
     "chosen",
     "fastest",
     "is_out_of_memory",
+    "map_channels",
 ]

@@ -24,6 +24,11 @@ class CompilerRunner:
             network.features, dynamic=True
         )
 
+    @staticmethod
+    def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
+        """As `Runner.map_channels`: they are not padded."""
+        return channels
+
     def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
         """Returns what computes `SpanPP.region` with the network that was compiled."""
 

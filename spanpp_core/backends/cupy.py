@@ -132,10 +132,10 @@ class CupyRunner(PreparedRunner):
     """
 
     def __init__(self, network: SpanPP) -> None:
-        reason = _reason_against(network)
+        device, channels = network.conv_cat.weight.device, network.hyper.channels
+        reason = _reason_against(channels, network.dtype, device)
         if reason is not None:
             raise ValueError(reason)
-        device, channels = network.conv_cat.weight.device, network.hyper.channels
         super().__init__(network)
         try:
             from . import triton_kernels  # noqa: PLC0415 - needs an optional package
@@ -151,9 +151,11 @@ class CupyRunner(PreparedRunner):
         ]
         self._check(network)
 
+    @staticmethod
     @override
-    def _width(self, network: SpanPP) -> int:
-        return network.hyper.channels
+    def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
+        """As `Runner.map_channels`: its own kernel needs no padding."""
+        return channels
 
     @override
     def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,23 +166,25 @@ class CupyRunner(PreparedRunner):
         return convolved(convolved(o1, *c2), *c3, x), o1
 
 
-def is_fastest(network: SpanPP) -> bool:
-    """Whether this backend is installed, and the fastest one for a network on its device."""
-    if find_spec("cupy") is None or _reason_against(network) is not None:
+def is_fastest(channels: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether this backend is installed, and the fastest for such a network on a device."""
+    if (
+        find_spec("cupy") is None
+        or _reason_against(channels, dtype, device) is not None
+    ):
         return False
-    device = network.conv_cat.weight.device
     return torch.cuda.get_device_capability(device) in FASTEST_ON
 
 
-def _reason_against(network: SpanPP) -> str | None:
-    """Says why the kernel is not for a network, or not for its device; None if it is."""
-    device = network.conv_cat.weight.device
+def _reason_against(
+    channels: int, dtype: torch.dtype, device: torch.device
+) -> str | None:
+    """Says why the kernel is not for such a network on a device; None if it is."""
     if device.type != "cuda" or torch.version.hip is not None:
         return f"here it is for CUDA devices, not {device}"
     if torch.cuda.get_device_capability(device) < CAPABILITY:
         return "it is for GPUs of compute capability 8.0 and later"
-    channels = network.hyper.channels
-    if network.dtype not in TYPES or channels % 16 or channels > MOST_CHANNELS:
+    if dtype not in TYPES or channels % 16 or channels > MOST_CHANNELS:
         return f"it runs 16, 32 or {MOST_CHANNELS} channels in float16 or bfloat16"
     return None
 

@@ -48,6 +48,11 @@ class OpenVINORunner:
         scale = network.scale
         self._model(network, Fraction(scale) if isinstance(scale, int) else None)
 
+    @staticmethod
+    def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
+        """As `Runner.map_channels`: they are not padded."""
+        return channels
+
     def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
         """Returns what runs the network that was compiled."""
         inferences: dict[Fraction | None, Any] = {}

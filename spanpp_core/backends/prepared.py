@@ -58,7 +58,7 @@ class PreparedRunner:
         self._dtype = network.dtype
         self._layout = conv_layout(device, network.dtype)
         channels = network.hyper.channels
-        more = self._width(network) - channels
+        more = self.map_channels(channels, network.dtype, device) - channels
 
         def laid_out(weight: Tensor, outputs: int) -> Tensor:
             inputs = more if weight.shape[1] == channels else 0
@@ -87,10 +87,10 @@ class PreparedRunner:
             for weight in (last.last_block, last.first_block, last.last_activation)
         ]
 
-    def _width(self, network: SpanPP) -> int:
-        """The channels of the maps, zeros that they are padded with among them."""
-        device = network.conv_cat.weight.device
-        return fastest_width(network.hyper.channels, device, network.dtype)
+    @staticmethod
+    def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
+        """As `Runner.map_channels`: what `fastest_width` says."""
+        return fastest_width(channels, dtype, device)
 
     def region(self, network: SpanPP) -> Callable[[Tensor, Fraction, Window], Tensor]:
         """Returns what computes `SpanPP.region` with this network's weights."""
@@ -110,12 +110,12 @@ class PreparedRunner:
         f0 = pointwise.add_bias(
             F.conv2d(x, self._first.weight, padding=1), self._first.bias, self._dtype
         )
-        b1, _ = self._block(0, f0)
+        # no name holds a map longer than it is read: five are in memory at most
+        b = b1 = self._block(0, f0)[0]
         del f0
-        b, o1 = b1, b1
-        for index in range(1, len(self._blocks)):
-            b, o1 = self._block(index, b)
-        # each map goes as soon as it was read: four are in memory at most
+        for index in range(1, len(self._blocks) - 1):
+            b = self._block(index, b)[0]
+        b, o1 = self._block(len(self._blocks) - 1, b)
         body, first_block, activation = self._of_maps
         y = F.conv2d(b, body, padding=1)
         del b
@@ -131,8 +131,11 @@ class PreparedRunner:
         c1, c2, c3 = self._blocks[index]
         pointwise = self._pointwise
         o1 = pointwise.silu_(F.conv2d(x, c1.weight, padding=1), c1.bias)
-        o2 = pointwise.silu_(F.conv2d(o1, c2.weight, padding=1), c2.bias)
-        o3 = F.conv2d(o2, c3.weight, padding=1)
+        o3 = F.conv2d(
+            pointwise.silu_(F.conv2d(o1, c2.weight, padding=1), c2.bias),
+            c3.weight,
+            padding=1,
+        )
         return pointwise.residual_gate_(o3, c3.bias, x), o1
 
     def _check(self, network: SpanPP) -> None:
@@ -152,23 +155,33 @@ class PreparedRunner:
             )
 
 
-@functools.cache
-def fastest_width(channels: int, device: torch.device, dtype: torch.dtype) -> int:
+def fastest_width(channels: int, dtype: torch.dtype, device: torch.device) -> int:
     """Returns how many channels maps are to be padded to: as many as there are, or more.
 
     cuDNN may have no good kernel for the channels of a network. On an H200 a convolution of
-    48 channels of float16 takes 2.4 times as long as one of 64. It is timed once.
+    48 channels of float16 takes 2.4 times as long as one of 64. It is timed once, or as
+    soon as there is memory for it: until then nothing is padded.
     """
     wider = -(-channels // TENSOR_CORE_CHANNELS) * TENSOR_CORE_CHANNELS
     in_half = dtype in (torch.float16, torch.bfloat16)
     if device.type != "cuda" or not in_half or not channels < wider < 1.5 * channels:
         return channels
-    before, after = (convolution_time(c, device, dtype) for c in (channels, wider))
-    return wider if WIDER_PAYS * after < before else channels
+    try:
+        return wider if _is_faster(wider, channels, dtype, device) else channels
+    except RuntimeError:
+        return channels
+
+
+@functools.cache
+def _is_faster(
+    wider: int, channels: int, dtype: torch.dtype, device: torch.device
+) -> bool:
+    before, after = (convolution_time(c, dtype, device) for c in (channels, wider))
+    return WIDER_PAYS * after < before
 
 
 def convolution_time(
-    channels: int, device: torch.device, dtype: torch.dtype, side: int = 768
+    channels: int, dtype: torch.dtype, device: torch.device, side: int = 768
 ) -> float:
     """Returns the milliseconds that a convolution of a square map takes on a CUDA GPU."""
     layout = conv_layout(device, dtype)

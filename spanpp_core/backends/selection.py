@@ -64,6 +64,17 @@ class Runner(Protocol):
 
     def __init__(self, network: SpanPP) -> None: ...
 
+    @staticmethod
+    def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
+        """Returns the channels that the maps of the body have in memory.
+
+        Args:
+            channels: What the network has; a runner may pad them with zeros.
+            dtype: Of the body.
+            device: Where it runs.
+        """
+        ...
+
     def region(self, network: SpanPP) -> Region:
         """Returns what computes `SpanPP.region` for a view of the network."""
         ...
@@ -165,18 +176,30 @@ class Backends:
         return Backends, ()
 
 
-def fastest(network: SpanPP, backend: Backend) -> Backend:
-    """Returns the backend asked for, or for "auto" the fastest that is installed."""
+def fastest(
+    network: SpanPP,
+    backend: Backend,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Backend:
+    """Returns the backend asked for, or for "auto" the fastest that is installed.
+
+    Args:
+        network: What will run.
+        backend: What is asked for.
+        dtype: What it will run in; None for the dtype it has.
+        device: Where it will run; None for where it is.
+    """
     if backend != "auto":
         return backend
-    device = network.conv_cat.weight.device
-    if device.type == "cuda" and is_fastest(network):
+    dtype, device = dtype or network.dtype, device or network.conv_cat.weight.device
+    if device.type == "cuda" and is_fastest(network.hyper.channels, dtype, device):
         return "cupy"
     if device.type == "cuda" and find_spec("triton"):
         capability = torch.cuda.get_device_capability(device)
         return "triton" if capability >= TRITON_CAPABILITY else "torch"
     measured = platform.machine().lower() in ("x86_64", "amd64")
-    if device.type == "cpu" and measured and network.dtype in OPENVINO_DTYPES:
+    if device.type == "cpu" and measured and dtype in OPENVINO_DTYPES:
         return "openvino" if find_spec("openvino") else "torch"
     return "torch"
 
@@ -187,3 +210,11 @@ def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
     if backend == "auto" and kind == "openvino" and pixels < OPENVINO_PIXELS:
         return "torch"
     return kind
+
+
+def map_channels(
+    network: SpanPP, backend: Backend, dtype: torch.dtype, device: torch.device
+) -> int:
+    """Returns the channels that the maps of the body have in memory, see `Runner`."""
+    runner = RUNNERS[fastest(network, backend, dtype, device)]
+    return runner.map_channels(network.hyper.channels, dtype, device)

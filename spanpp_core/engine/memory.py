@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,7 @@ def working_bytes(
     dtype: torch.dtype,
     pixels: int,
     *,
+    channels: int | None = None,
     pooled: bool = False,
     on_gpu: bool = False,
 ) -> int:
@@ -65,12 +67,13 @@ def working_bytes(
         scale: What it is bound to.
         dtype: Of its body.
         pixels: The input pixels read at once.
+        channels: Of the body's maps where a backend pads them; None: as the network has.
         pooled: Whether the backend keeps all its memory while it works.
         on_gpu: Whether it is a GPU's memory, which has no heap, but holds results until
             they are copied out.
     """
     ends = end_dtype(dtype).itemsize
-    body = BODY_TENSORS * hyper.channels * dtype.itemsize
+    body = BODY_TENSORS * (channels or hyper.channels) * dtype.itemsize
     features, made = hyper.channels * ends, 3 * scale**2 * ends
     upsampler = features + 2 * made
     if on_gpu:
@@ -107,6 +110,7 @@ def pixels_that_fit(
     device: torch.device,
     memory: int | None = None,
     *,
+    channels: int | None = None,
     pooled: bool = False,
     free: int | None = None,
 ) -> int:
@@ -118,7 +122,8 @@ def pixels_that_fit(
         dtype: Of its body.
         device: Where it runs.
         memory: The most bytes to take; never more than a share of what is free.
-        pooled: As for `working_bytes`.
+        channels: As for `working_bytes`.
+        pooled: Likewise.
         free: The bytes that are free, if a host knows better than the device: it may
             count what it can evict.
     """
@@ -126,10 +131,15 @@ def pixels_that_fit(
     if memory is not None:
         budget = min(budget, memory)
     on_gpu = device.type != "cpu"
-
-    def needed(pixels: int) -> int:
-        return working_bytes(hyper, scale, dtype, pixels, pooled=pooled, on_gpu=on_gpu)
-
+    needed = partial(
+        working_bytes,
+        hyper,
+        scale,
+        dtype,
+        channels=channels,
+        pooled=pooled,
+        on_gpu=on_gpu,
+    )
     many = 2**32  # where the estimate grows in proportion
     fit = int(budget * many / needed(many))
     if needed(fit) > budget:  # in the heap

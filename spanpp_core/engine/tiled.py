@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..backends import fastest, is_out_of_memory
+from ..backends import fastest, is_out_of_memory, map_channels
 from ..descriptor import SpanPPDescriptor
 from ..network.ends import end_dtype
 from ..network.scale import Window
@@ -100,20 +100,22 @@ def auto_tile(
 
 def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None = None) -> int:
     """The input pixels that may be read at once now."""
-    network = model.model
+    network, where = model.model, (model.dtype, model.device)
     return pixels_that_fit(
         network.hyper,
         network.scale,
-        model.dtype,
-        model.device,
+        *where,
         memory,
-        pooled=_pooled(model),
+        channels=map_channels(network, model.backend, *where),
+        pooled=_is_pooled(model, *where),
         free=free,
     )
 
 
-def _pooled(model: SpanPPDescriptor) -> bool:
-    return fastest(model.model, model.backend) == "openvino"
+def _is_pooled(
+    model: SpanPPDescriptor, dtype: torch.dtype, device: torch.device
+) -> bool:
+    return fastest(model.model, model.backend, dtype, device) == "openvino"
 
 
 def _edge_of(fit: int, halo: int) -> int:
@@ -141,14 +143,16 @@ def working_memory(
         device: Where it will run; None for where it is.
     """
     network = model.model
+    dtype, device = dtype or model.dtype, device or model.device
     edge = tile + 2 * network.halo
     return working_bytes(
         network.hyper,
         network.scale,
-        dtype or model.dtype,
+        dtype,
         min(height, edge) * min(width, edge),
-        pooled=_pooled(model),
-        on_gpu=(device or model.device).type != "cpu",
+        channels=map_channels(network, model.backend, dtype, device),
+        pooled=_is_pooled(model, dtype, device),
+        on_gpu=device.type != "cpu",
     )
 
 

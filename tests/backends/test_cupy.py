@@ -116,7 +116,7 @@ def test_it_is_a_convolution_with_what_follows(shape, dtype, most):
 def test_a_network_of_it_is_that_of_pytorch(make, monkeypatch):
     network = make(channels=16).with_dtype(torch.float16).model
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(cupy, "_reason_against", lambda network: None)
+    monkeypatch.setattr(cupy, "_reason_against", lambda *_: None)
     kernels = "spanpp_core.backends.triton_kernels"  # it is of no use on a CPU
     monkeypatch.setitem(sys.modules, kernels, None)
     monkeypatch.delattr(kernels, raising=False)

@@ -60,6 +60,10 @@ class Failing:
     def __init__(self, network):
         pass
 
+    @staticmethod
+    def map_channels(channels, dtype, device):
+        return channels
+
     def region(self, network):
         def run(x, scale, window):
             type(self).calls += 1

@@ -27,6 +27,13 @@ class Operators(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
+@pytest.fixture(autouse=True)
+def _timed_anew():
+    prepared._is_faster.cache_clear()
+    yield
+    prepared._is_faster.cache_clear()
+
+
 @pytest.fixture
 def image() -> Tensor:
     generator = torch.Generator().manual_seed(0)
@@ -54,7 +61,7 @@ def test_maps_may_be_wider_with_zeros(model, image, monkeypatch):
     """Where a GPU has a better kernel for them."""
     with torch.no_grad():
         expected = model.model.features(image)
-        monkeypatch.setattr(PreparedRunner, "_width", lambda runner, network: 16)
+        monkeypatch.setattr(prepared, "fastest_width", lambda *_: 16)
         runner = PreparedRunner(model.model)
         f0 = runner.features(image)
         b, _ = runner._block(0, torch.rand(1, 16, 5, 7))
@@ -76,11 +83,22 @@ def test_maps_may_be_wider_with_zeros(model, image, monkeypatch):
 def test_they_are_wider_where_that_is_faster(
     monkeypatch, channels, device, dtype, times, expected
 ):
-    prepared.fastest_width.cache_clear()
     monkeypatch.setattr(prepared, "convolution_time", lambda count, *_: times[count])
-    found = prepared.fastest_width(channels, torch.device(device), dtype)
-    prepared.fastest_width.cache_clear()
+    found = prepared.fastest_width(channels, dtype, torch.device(device))
     assert found == expected
+
+
+def test_they_are_not_wider_while_there_is_no_memory_to_time_it(monkeypatch):
+    times = {48: 0.82, 64: 0.34}
+    where = (48, torch.float16, torch.device("cuda"))
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(prepared, "convolution_time", full)
+    assert prepared.fastest_width(*where) == 48
+    monkeypatch.setattr(prepared, "convolution_time", lambda count, *_: times[count])
+    assert prepared.fastest_width(*where) == 64
 
 
 def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image):

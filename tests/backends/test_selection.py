@@ -20,6 +20,10 @@ def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypat
         def __init__(self, network):
             made.append("compiled")
 
+        @staticmethod
+        def map_channels(channels, dtype, device):
+            return channels
+
         def region(self, network):
             return network.region
 
@@ -28,7 +32,9 @@ def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypat
 
     monkeypatch.setitem(selection.RUNNERS, "openvino", Fake)
     best = {"auto": "openvino", "torch": "torch"}
-    monkeypatch.setattr(selection, "fastest", lambda network, backend: best[backend])
+    monkeypatch.setattr(
+        selection, "fastest", lambda network, backend, *_: best[backend]
+    )
     monkeypatch.setattr(selection, "OPENVINO_PIXELS", images[:, 0].numel())
     expected = upscale(model.with_backend("torch"), images)
     for few in (images[:1], images[:, :, :-1]):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import spanpp_core
 from spanpp_core import diagnosis
 from spanpp_core.backends import selection
+from spanpp_core.backends.prepared import PreparedRunner
 from spanpp_core.command import doctor
 
 CPU = torch.device("cpu")
@@ -79,10 +80,11 @@ def test_json_holds_the_facts_and_the_self_test_may_be_left_out(capsys):
 
 
 def test_a_backend_that_fails_is_named(bundled, monkeypatch, quick):
-    def broken(network):
-        raise RuntimeError("no kernel for this GPU")
+    class Broken(PreparedRunner):
+        def __init__(self, network):
+            raise RuntimeError("no kernel for this GPU")
 
-    monkeypatch.setitem(selection.RUNNERS, "triton", broken)
+    monkeypatch.setitem(selection.RUNNERS, "triton", Broken)
     found = diagnosis.self_test(bundled.with_backend("triton"), 1)
     assert found.passed
     assert found.failures == {"triton": "no kernel for this GPU"}

@@ -72,6 +72,7 @@ def test_a_gpu_is_not_asked_for_its_memory_by_a_small_image(
         return 64
 
     monkeypatch.setattr(prepared, "auto_tile", tile)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     where = torch.device(device)
     run = prepare(model, (side, side), memory=memory, device=where)
     assert run.tile == (64 if asked else side)

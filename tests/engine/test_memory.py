@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import count
 from types import SimpleNamespace
+from weakref import WeakValueDictionary
 
 import psutil
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import spanpp_core
+from spanpp_core.backends import prepared
+from spanpp_core.backends.prepared import PreparedRunner
 from spanpp_core.engine import memory
-from spanpp_core.engine.tiled import auto_tile
+from spanpp_core.engine.tiled import auto_tile, working_memory
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
@@ -126,6 +133,46 @@ def test_what_leaves_a_gpu_is_counted(scale, dtype):
     estimate = memory.working_bytes(Hyperparameters(), scale, dtype, 10**6, on_gpu=True)
     counted = COUNTED[dtype][scale] * 10**6
     assert counted <= estimate < 1.6 * counted
+
+
+class Peak(TorchDispatchMode):
+    """Counts the bytes of the tensors that are there at once, each storage once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+        self._operators = count()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        made = operator(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self._made[next(self._operators)] = made
+        storages = [tensor.untyped_storage() for tensor in self._made.values()]
+        sizes = {storage._cdata: storage.nbytes() for storage in storages}
+        self.bytes = max(self.bytes, sum(sizes.values()))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("backend", "width"), [("torch", 64), ("triton", 64), ("torch", 48)]
+)
+def test_what_maps_are_padded_with_on_a_gpu_is_counted(monkeypatch, backend, width):
+    """The padding depends on the GPU and is in the estimate before the model is there."""
+    monkeypatch.setattr(prepared, "fastest_width", lambda *_: width)
+    model = spanpp_core.load(SpanPP(Hyperparameters()).state_dict())
+    gpu, half = torch.device("cuda"), torch.float16
+    model = model.at_scale(1).with_backend(backend)
+    estimate = working_memory(model, 300, 400, dtype=half, device=gpu)
+    with FakeTensorMode(), torch.no_grad():
+        network = SpanPP(Hyperparameters())
+        weights = {k: t.to(gpu, half) for k, t in network.state_dict().items()}
+        network.load_state_dict(weights, assign=True)
+        runner = PreparedRunner(network)
+        image = torch.empty(1, 3, 300, 400, device=gpu)
+        with Peak() as peak:
+            runner.features(image)
+    assert peak.bytes <= estimate < 1.2 * peak.bytes
 
 
 def test_a_host_may_know_better_what_is_free(model, monkeypatch):
