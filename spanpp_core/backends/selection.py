@@ -116,8 +116,9 @@ class Backends:
         """Returns what runs a network.
 
         A backend that is missing or fails, at the first call or a later one, is one line
-        in the log, and PyTorch runs the network from then on. Only running out of memory
-        is raised: a smaller tile helps there.
+        in the log, and PyTorch runs the network from then on. Running out of memory is
+        raised, as a smaller tile helps there; where it already prevents the backend from
+        starting, PyTorch runs the network this time.
 
         Args:
             network: The network that this belongs to, or a view of it.
@@ -133,7 +134,12 @@ class Backends:
             self._weights = weights
         key = (kind, torch.get_num_threads())
         if key not in self._runners:
-            self._runners[key] = self._compiled(kind, network)
+            try:
+                self._runners[key] = RUNNERS[kind](network)
+            except Exception as error:  # a backend may raise anything
+                if is_out_of_memory(error):
+                    return network.region  # there may be room for it the next time
+                self._runners[key] = self._failed(kind, error)
         runner = self._runners[key]
         if runner is None:
             return network.region
@@ -150,12 +156,6 @@ class Backends:
             return network.region(x, scale, window)
 
         return region
-
-    def _compiled(self, kind: Backend, network: SpanPP) -> Runner | None:
-        try:
-            return RUNNERS[kind](network)
-        except Exception as error:  # a backend may raise anything
-            return self._failed(kind, error)
 
     def _failed(self, kind: Backend, error: Exception) -> None:
         self.failures[kind] = log_fallback(kind, error)

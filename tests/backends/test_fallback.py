@@ -118,6 +118,23 @@ def test_running_out_of_memory_is_no_failure_of_a_backend(
     assert not caplog.messages
 
 
+def test_no_memory_to_begin_with_is_pytorch_for_that_run_only(
+    model, images, failing, monkeypatch, caplog
+):
+    def full(self, network):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    view = model.with_backend("triton")
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, "__init__", full)
+        upscale(view, images)
+    assert failing.calls == 0
+    upscale(view, images)
+    assert failing.calls == 1
+    assert not caplog.messages
+    assert not view.backends.failures
+
+
 @pytest.mark.parametrize(
     ("message", "is_memory"),
     [
