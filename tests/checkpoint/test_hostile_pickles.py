@@ -33,11 +33,19 @@ def archive(path: Path, data: bytes, *more: tuple[str, bytes], squeezed: bool) -
     return path
 
 
+def renamed(path: Path, name: str, data: bytes) -> Path:
+    """An archive whose pickle has a name in capitals, which PyTorch finds as well."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"m/{name}", data)
+        file.writestr("m/version", b"3\n")
+    return path
+
+
 def nested_tuples(depth: int) -> bytes:
     """A dict whose key is a tuple of two tuples of two tuples ..., 2 ** depth in all."""
     key = b"K\x01\x85q\x00"
     for _ in range(depth):
-        key += b"h\x00h\x00\x86q\x00"
+        key += b"h\x00\x86q\x00"
     return PROTO + EMPTY_DICT + key + b"K\x01" + SETITEM + STOP
 
 
@@ -55,6 +63,12 @@ def hostile(tmp_path_factory) -> dict[str, Path]:
     zeros = bytes(64 * 2**20)
     text = b"X" + (64 * 2**20).to_bytes(4, "little") + zeros
     numbers = b"".join(b"K\x01" for _ in range(2**20))
+    deep = b"N" * 90_000 + b"(t" * 90_000  # each tuple looks for its mark
+    hash_of_ages = nested_tuples(60)
+    plain = io.BytesIO()
+    torch.save({}, plain)
+    legacy = (pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {}))
+    (folder / "i.pth").write_bytes(b"".join(legacy) + hash_of_ages + plain.getvalue())
     return {
         "compressed storage": archive(
             folder / "a.pth",
@@ -66,7 +80,16 @@ def hostile(tmp_path_factory) -> dict[str, Path]:
             folder / "b.pth", PROTO + text + STOP, squeezed=True
         ),
         "large text": archive(folder / "c.pth", PROTO + text + STOP, squeezed=False),
-        "hash": archive(folder / "d.pth", nested_tuples(60), squeezed=False),
+        "hash": archive(folder / "d.pth", hash_of_ages, squeezed=False),
+        "hash, in capitals": renamed(folder / "g.pth", "DATA.PKL", hash_of_ages),
+        "hash, twice": archive(
+            folder / "h.pth",
+            hash_of_ages,
+            ("Data.pkl", PROTO + EMPTY_DICT + STOP),
+            squeezed=False,
+        ),
+        "hash, before an archive": folder / "i.pth",
+        "marks": archive(folder / "j.pth", PROTO + deep + STOP, squeezed=False),
         "many operations": archive(
             folder / "e.pth", PROTO + b"](" + numbers + b"e" + STOP, squeezed=False
         ),
@@ -83,6 +106,10 @@ REASONS = {
     "compressed text": "compressed archive",
     "large text": "MB beside its tensors",
     "hash": "tuples within tuples",
+    "hash, in capitals": "tuples within tuples",
+    "hash, twice": "the same name",
+    "hash, before an archive": "tuples within tuples",
+    "marks": "a pickled tuple",
     "many operations": "more beside its tensors",
     "bytearray": "builtins.bytearray, which could run code",
 }
