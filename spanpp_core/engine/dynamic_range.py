@@ -60,12 +60,14 @@ class RangeCurve:
     def of(cls, image: Tensor) -> RangeCurve | None:
         """Returns the curve for an image, or None if its values lie in [0, 1].
 
-        Its ends are powers of two, so that the frames of a scene have the same curve.
+        NaN does not lie there. The ends of a curve are powers of two, so that the frames
+        of a scene have the same one.
         """
-        ends = values_outside(image)
-        if ends is None:
+        least, largest = _ends(image)
+        if _is_in_range(least, largest):
             return None
-        least, largest = ends
+        if not all(map(math.isfinite, (least, largest))):
+            least, largest = _ends(finite(image))
         low = -_power_of_two_from(-least) if least < 0 else 0.0
         return cls(low, _power_of_two_from(max(1.0, largest)))
 
@@ -98,14 +100,10 @@ def values_outside(image: Tensor) -> tuple[float, float] | None:
         >>> values_outside(torch.tensor([0.0, 0.25, 1.001])) is None
         True
     """
-    order = sorted(range(image.ndim), key=image.stride, reverse=True)
-    image = image.permute(order)  # as it lies in memory: many times faster
-    least, largest = (float(end) for end in image.aminmax())
-    if not (math.isfinite(least) and math.isfinite(largest)):
-        least, largest = (float(end) for end in finite(image).aminmax())
-    if least >= -TOLERANCE and largest <= 1 + TOLERANCE:
-        return None
-    return least, largest
+    ends = _ends(image)
+    if not all(map(math.isfinite, ends)):
+        ends = _ends(finite(image))
+    return None if _is_in_range(*ends) else ends
 
 
 def finite(image: Tensor) -> Tensor:
@@ -156,6 +154,18 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
             above = (mixed - 1).mul_(16).clamp_(0, 1)  # a steady onset above 1
             mixed = mixed.addcmul_(step, above).clamp_(curve.low, curve.high)
         made[:, channel] = mixed
+
+
+def _ends(image: Tensor) -> tuple[float, float]:
+    """Returns the least and the largest value; NaN if any value is."""
+    order = sorted(range(image.ndim), key=image.stride, reverse=True)
+    image = image.permute(order)  # as it lies in memory: many times faster
+    least, largest = image.aminmax()
+    return float(least), float(largest)
+
+
+def _is_in_range(least: float, largest: float) -> bool:
+    return least >= -TOLERANCE and largest <= 1 + TOLERANCE
 
 
 def _bent(x: Tensor) -> Tensor:

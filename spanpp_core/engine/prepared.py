@@ -157,12 +157,12 @@ class Upscaling:
             out = image.new_empty(len(image), channels, *self.output_size)
         for i in range(len(image)):
             report = on_progress and part_of(on_progress, i, len(image))
-            frame, place = image[i : i + 1], out[i : i + 1]
+            frame, place = finite(image[i : i + 1]), out[i : i + 1]
             curve = RangeCurve.of(self._colours(frame))
             if curve is None:
                 self.run_in_range(frame, out=place, on_progress=report)
             else:
-                self._run_on(curve, finite(frame), place, report)
+                self._run_on(curve, frame, place, report)
         return out
 
     def run_in_range(
@@ -192,15 +192,13 @@ class Upscaling:
     ) -> None:
         """Upscales one image with values outside [0, 1], see `dynamic_range`."""
         first, second = (on_progress and part_of(on_progress, i, 2) for i in range(2))
-        height, width = self.output.picture
-        whole = replace(self, output=replace(self.output, height=height, width=width))
-        is_cut = whole.output_size != self.output_size
+        is_cut = self.output.picture != self.output_size
+        whole = self._uncut if is_cut else self
         made = whole.run_in_range(
             image.clamp(0, 1), out=None if is_cut else out, on_progress=first
         )
         colours = self._colours(image)
-        exact = replace(whole, dtype=torch.float32)  # the inverse multiplies rounding
-        curved = exact.run_in_range(curve.compress(colours), on_progress=second)
+        curved = whole._exact.run_in_range(curve.compress(colours), on_progress=second)
         extend(self._colours(made), curved, colours, curve)
         if is_cut:
             rows, cols = self.output.window
@@ -210,6 +208,17 @@ class Upscaling:
         """Returns images (N, C, H, W) without the alpha that they may have last."""
         has_alpha = self.view.input_channels == 3 and image.shape[1] in (2, 4)
         return image[:, :-1] if has_alpha else image
+
+    @cached_property
+    def _uncut(self) -> Upscaling:
+        """This run, up to where the result is cut from the picture."""
+        height, width = self.output.picture
+        return replace(self, output=replace(self.output, height=height, width=width))
+
+    @cached_property
+    def _exact(self) -> Upscaling:
+        """This run in float32: the inverse of a curve multiplies rounding."""
+        return replace(self, dtype=torch.float32)
 
     @cached_property
     def _network(self) -> SpanPPDescriptor:

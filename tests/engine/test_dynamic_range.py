@@ -7,6 +7,7 @@ import torch
 
 import spanpp_core
 from spanpp_core.engine.dynamic_range import RangeCurve, nearness, values_outside
+from spanpp_core.network.model import SpanPP
 from spanpp_core.resize import bicubic
 
 
@@ -160,6 +161,31 @@ def test_nan_and_infinity_do_not_spread(bundled):
     image[..., 30, 30], image[..., 34, 34] = float("nan"), float("inf")
     made = spanpp_core.upscale(bundled, image)
     assert bool(made.isfinite().all())
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_nan_alone_does_not_spread_and_the_rest_is_the_same(bundled, channels):
+    image = torch.cat([photo(), photo()[:, :1]], dim=1)[:, :channels]
+    image[..., 30, 30] = 0
+    expected = spanpp_core.upscale(bundled, image)
+    image[..., 30, 30] = float("nan")
+    assert torch.equal(spanpp_core.upscale(bundled, image), expected)
+
+
+def test_a_model_is_cast_once_for_all_images_of_a_run(model, monkeypatch):
+    made: list[torch.dtype] = []
+    cast = SpanPP.with_dtype
+
+    def noted(network: SpanPP, dtype: torch.dtype) -> SpanPP:
+        made.append(dtype)
+        return cast(network, dtype)
+
+    monkeypatch.setattr(SpanPP, "with_dtype", noted)
+    for loaded, runs_in in (("float32", "bfloat16"), ("bfloat16", "bfloat16")):
+        model.to(dtype=getattr(torch, loaded))
+        run = spanpp_core.prepare(model, (64, 64), dtype=getattr(torch, runs_in))
+        run.run(torch.cat([photo() * 4] * 3))
+    assert made == [torch.bfloat16, torch.float32]
 
 
 def test_nearness_falls_from_one_to_nothing():
