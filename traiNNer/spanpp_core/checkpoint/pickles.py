@@ -26,6 +26,9 @@ _MAX_OPERATIONS = 300_000
 _MAX_TUPLE = 100_000
 """Values within a tuple, and within the tuples in it: what hashing it takes."""
 
+_ARCHIVE = b"PK\x03\x04"
+"""What a file begins with that PyTorch takes for an archive, whatever comes behind."""
+
 _LEGACY_PICKLES = 5
 """How many pickles a file of PyTorch before 1.6 begins with."""
 
@@ -49,7 +52,7 @@ def check(path: Path) -> None:
         CheckpointError: It would, or is no such file.
     """
     with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
             file.seek(0)
             for _ in range(_LEGACY_PICKLES):
                 _check_pickle(file)
@@ -57,17 +60,23 @@ def check(path: Path) -> None:
         size = file.seek(0, 2)
         with zipfile.ZipFile(file) as archive:
             _check_directory(archive, size)
-            for name in archive.namelist():
-                if name.endswith("data.pkl"):
-                    with archive.open(name) as pickle:
+            for entry in archive.infolist():
+                if _is_pickle(entry):
+                    with archive.open(entry) as pickle:
                         _check_pickle(pickle)
 
 
 def _check_directory(archive: zipfile.ZipFile, size: int) -> None:
     """Looks at the sizes that an archive says its files have."""
     entries = archive.infolist()
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+    names = {entry.filename.lower() for entry in entries}
+    if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError("found a TorchScript program; expected a state dict")
+    if len(names) < len(entries):
+        raise CheckpointError(
+            "holds two files of the same name, of which PyTorch reads either; save the"
+            " state dict with torch.save, or as safetensors"
+        )
     squeezed = [e for e in entries if e.compress_type != zipfile.ZIP_STORED]
     if squeezed or sum(entry.file_size for entry in entries) > size:
         raise CheckpointError(
@@ -75,11 +84,16 @@ def _check_directory(archive: zipfile.ZipFile, size: int) -> None:
             " dict with torch.save, or as safetensors"
         )
     for entry in entries:
-        if entry.filename.endswith("data.pkl") and entry.file_size > MAX_PICKLE_BYTES:
+        if _is_pickle(entry) and entry.file_size > MAX_PICKLE_BYTES:
             raise CheckpointError(
                 f"holds {entry.file_size / 2**20:.0f} MB beside its tensors, at most"
                 f" {MAX_PICKLE_BYTES // 2**20} are read; save `model.state_dict()` alone"
             )
+
+
+def _is_pickle(entry: zipfile.ZipInfo) -> bool:
+    """Whether PyTorch may read a file of an archive: to it, capitals make no difference."""
+    return entry.filename.lower().endswith("data.pkl")
 
 
 @dataclass
@@ -167,7 +181,8 @@ def _popped(operation: pickletools.OpcodeInfo, stack: list[_Value]) -> list[_Val
     """Takes from the stack what an operation takes, the mark included."""
     before = operation.stack_before
     if pickletools.markobject in before:
-        mark = max(index for index, value in enumerate(stack) if value.is_mark)
+        # from the top: what is passed over is taken, so that it is looked at once
+        mark = next(i for i in reversed(range(len(stack))) if stack[i].is_mark)
         first = mark - before.index(pickletools.markobject)
     else:
         first = len(stack) - len(before)
