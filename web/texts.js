@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 import { addTextBox, textOf } from "./text_box.js";
 
 const LINES = {
-  SpanPPModelInfo: 9,
+  SpanPPModelInfo: 10,
   SpanPPCompare: 2,
   SpanPPExport: 3,
   SpanPPSaveSlim: 2,

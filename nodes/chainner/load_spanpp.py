@@ -20,7 +20,7 @@ from ._types import SpanPPModelOutput
     schema_id="spanpp:pytorch:load_model",
     name="Load SpanPP",
     description=[
-        "Load a SpanPP model: one file that upscales by any scale from 1x to 8x.",
+        "Load a SpanPP model: one file, any scale from 1x to 8x.",
         "The model starts at 2x, or at its largest scale if it was not trained on 2x."
         " Use *Set Scale (SpanPP)* to choose another.",
         "Every kind of SpanPP checkpoint is read, training checkpoints included. If a"
@@ -38,14 +38,14 @@ from ._types import SpanPPModelOutput
             max=1,
             default=0,
         )
-        .make_optional()  # chains of before it are run without it
+        .make_optional()  # chains saved before it existed run without it
         .with_id(1)
         .with_docs(
             "How strongly JPEG artefacts, blur and noise are removed. 0 keeps what is"
             " there.",
             "Above 0 this needs a repair model beside the file: for `mine.safetensors`"
-            " it is `mine_repair.safetensors`. Every value between 0 and 1 mixes the"
-            " weights of the two.",
+            " it is `mine_repair.safetensors`. Values between 0 and 1 interpolate between"
+            " the weights of the two.",
         ),
     ],
     outputs=[

@@ -37,7 +37,7 @@ class SpanPPFractionalScale(Enum):
     name="Upscale (SpanPP)",
     description=[
         "Upscale an image by the scale of a SpanPP model, whole or fractional.",
-        "Tiles never show: the image is the same at every tile size.",
+        "Tiles are exact: no seams, and the same image at every tile size.",
     ],
     icon="PyTorch",
     inputs=[
@@ -75,10 +75,9 @@ class SpanPPFractionalScale(Enum):
             .with_id(5)
             .with_docs(
                 "How a fractional scale is reached.",
-                "*Auto* is *Native* for models that were trained on fractional scales,"
-                " and *Downscale* for all others.",
-                "*Native* upscales by the scale itself, in one pass. *Downscale* upscales"
-                " by the next whole scale and downscales the result once.",
+                "*Native*: in one pass, with a kernel for exactly that scale."
+                " *Downscale*: by the next whole scale, then shrunk. *Auto*: native if the"
+                " model was trained on fractional scales.",
             )
         ),
         if_group(Condition.type(0, "Image { channels: 4 }"))(

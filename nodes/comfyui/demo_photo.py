@@ -64,7 +64,7 @@ class SpanPPDemoPhoto(io.ComfyNode):
                     display_name="JPEG quality (0: none)",
                     tooltip=(
                         "Stores the photo as a JPEG of this quality first, to try the"
-                        " repair of Load SpanPP: 40 shows blocks and rings. 0 does not."
+                        " repair of Load SpanPP: 40 shows blocks and rings. 0: no JPEG."
                     ),
                 ),
             ],

@@ -47,7 +47,9 @@ class SpanPPSaveSlim(io.ComfyNode):
                 io.Combo.Input(
                     "weights",
                     options=list(DTYPES),
-                    tooltip="Number format of the stored weights: float16 takes half.",
+                    tooltip=(
+                        "Number format of the stored weights: float16 takes half the space."
+                    ),
                 ),
             ],
             outputs=[],
