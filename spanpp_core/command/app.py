@@ -24,7 +24,7 @@ DEBUG = "--debug"
 
 app = typer.Typer(
     name="spanpp",
-    help="Super-resolution at any scale, picked at run time.",
+    help="Super-resolution at any scale, chosen at run time.",
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -56,7 +56,7 @@ def options(
         typer.Option(DEBUG, help="Show the traceback of an error, for a bug report."),
     ] = False,
 ) -> None:
-    """Super-resolution at any scale, picked at run time."""
+    """Super-resolution at any scale, chosen at run time."""
     if debug:
         logging.basicConfig(format="%(name)s: %(message)s")
         logging.getLogger("spanpp").setLevel(logging.DEBUG)
