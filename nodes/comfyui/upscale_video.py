@@ -93,7 +93,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                     "crf",
                     default=USUAL,
                     min=USUAL,
-                    max=63,
+                    max=max(codec.worst for codec in CODECS.values()),
                     optional=True,
                     display_name="quality (crf)",
                     tooltip=(

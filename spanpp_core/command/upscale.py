@@ -177,7 +177,6 @@ def upscale(
         int | None,
         typer.Option(
             min=0,
-            max=63,
             help="Quality; lower means better and larger files. Default: the codec's.",
             rich_help_panel=_VIDEO,
         ),

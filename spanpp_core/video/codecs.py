@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import VideoError
@@ -36,6 +36,8 @@ class Codec:
     """The pixel formats that may be chosen."""
     needs: str = ""
     """The hardware that it runs on, in words; empty for the processor."""
+    worst: int = 51
+    """The largest value of the quality; 0 is the best."""
 
 
 _EIGHT_BITS = ("yuv420p",)
@@ -73,8 +75,10 @@ CODECS = {
     "libx265": Codec(
         ("crf",), 18, {"preset": "medium", "x265-params": "log-level=error"}, 64
     ),
-    "libvpx-vp9": Codec(("crf",), 18, {"b": "0", "row-mt": "1", "cpu-used": "2"}),
-    "libsvtav1": Codec(("crf",), 20, {"preset": "6"}),
+    "libvpx-vp9": Codec(
+        ("crf",), 18, {"b": "0", "row-mt": "1", "cpu-used": "2"}, worst=63
+    ),
+    "libsvtav1": Codec(("crf",), 20, {"preset": "6"}, worst=63),
     "prores_ks": Codec((), None, {"profile": "3"}),
     "ffv1": Codec((), None, {"level": "3"}),
     "h264_nvenc": _nvenc(19, _EIGHT_BITS),
@@ -85,7 +89,7 @@ CODECS = {
     "av1_qsv": _qsv(25, _UP_TO_TEN_BITS),
     "h264_amf": _amf(19, _EIGHT_BITS),
     "hevc_amf": _amf(21, _UP_TO_TEN_BITS),
-    "av1_amf": _amf(75, _UP_TO_TEN_BITS),  # of 255
+    "av1_amf": replace(_amf(75, _UP_TO_TEN_BITS), worst=255),
     "h264_videotoolbox": _videotoolbox(_EIGHT_BITS),
     "hevc_videotoolbox": _videotoolbox(_UP_TO_TEN_BITS),
 }

@@ -84,6 +84,10 @@ class Format:
             options["bf"] = "0"
         if crf is not None and not kind.quality:
             raise VideoError(f"{codec} has no constant quality (crf); leave it out")
+        if crf is not None and not 0 <= crf <= kind.worst:
+            raise VideoError(
+                f"crf {crf} is not possible with {codec}; give 0 (best) to {kind.worst}"
+            )
         quality = str(kind.crf if crf is None else crf)
         options |= dict.fromkeys(kind.quality, quality)
         name = _nearest(formats, clip)

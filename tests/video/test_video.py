@@ -205,6 +205,7 @@ def cut_off(path: Path, keep: float) -> Path:
         ("sound.mkv", [], "has no video that can be decoded"),
         ("in.mkv", ["--codec", "h264"], "codec h264 is not one of libx264"),
         ("in.mkv", ["--codec", "ffv1", "--crf", "3"], "no constant quality (crf)"),
+        ("in.mkv", ["--codec", "libx265", "--crf", "60"], "give 0 (best) to 51"),
         ("in.mkv", ["--codec", "libx265"], "48 pixels are too narrow for libx265"),
         ("in.mkv", ["--scale", "9"], "9 times the input"),
         ("in.mkv", ["-o", "out.png"], "can write .mp4, .m4v"),
