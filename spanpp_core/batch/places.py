@@ -49,9 +49,9 @@ class Place:
     def files(self, besides: Place) -> Iterator[str]:
         """Yields the names of all files below, sorted, less those below another place."""
         if self.is_url:
-            written, own = besides.below("").given, self.below("").given
+            own, written = (_stores().folder(each.given) for each in (self, besides))
             for name in _stores().files_below(self.given):
-                if written == own or not self.below(name).given.startswith(written):
+                if written == own or not f"{own}{name}".startswith(written):
                     yield name
             return
         folder = Path(self.given)

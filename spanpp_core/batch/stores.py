@@ -26,6 +26,17 @@ def name(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name
 
 
+def folder(url: str) -> str:
+    """Returns what the names of all files below a URL begin with, unquoted.
+
+    Example:
+        >>> folder("s3://photos/my%20trip?region=eu-west-1")
+        's3://photos/my trip/'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{unquote(parts.path).rstrip('/')}/"
+
+
 def joined(url: str, below: str) -> str:
     """Returns the URL of the file ``below`` a folder."""
     base, mark, options = url.partition("?")

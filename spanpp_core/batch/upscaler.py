@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -19,12 +20,22 @@ from ..engine.prepared import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
 from ..engine.upscaling import prepare
-from ..errors import DeviceError, ScaleError, SizeError, first_line
+from ..errors import (
+    BatchError,
+    DeviceError,
+    ImageError,
+    MissingPackageError,
+    VideoError,
+    first_line,
+)
 from ..video import Summary, upscale_video
 from .pairs import Pair, is_video
 
 FAILURES = (ValueError, MemoryError, OSError, RuntimeError)
 """Errors of one file that do not stop the work on the others."""
+
+_NAMES_THE_FILE = (ImageError, VideoError, BatchError, MissingPackageError, OSError)
+"""Those whose message says which file, or that concern no single one."""
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """
@@ -79,10 +90,9 @@ class Upscaler:
         try:
             pair.check()
             return Outcome(run(pair, on_progress), failed=False)
-        except (ScaleError, SizeError, MemoryError) as error:
-            return failure(type(error)(f"{pair.source}: {error}"))
         except FAILURES as error:
-            return failure(error)
+            named = isinstance(error, _NAMES_THE_FILE)
+            return failure(error, None if named else pair.source)
 
     def _at_depth(self, bits: int) -> SpanPPDescriptor:
         """Returns the model in the dtype for images of ``bits`` bits per channel."""
@@ -132,10 +142,16 @@ def already_there(result: object) -> Outcome:
     return Outcome(f"{result} exists, left as it is", failed=False, was_there=True)
 
 
-def failure(error: Exception) -> Outcome:
-    """The outcome where an error was raised."""
+def failure(error: Exception, source: Path | None = None) -> Outcome:
+    """The outcome where an error was raised.
+
+    Args:
+        error: What went wrong.
+        source: The file, where the message does not name it.
+    """
     logging.getLogger("spanpp").debug("where it arose:", exc_info=error)
-    return Outcome(f"spanpp: {first_line(error)}", failed=True)
+    name = "" if source is None else f"{source}: "
+    return Outcome(f"spanpp: {name}{first_line(error)}", failed=True)
 
 
 def device_named(name: str | None) -> torch.device:
@@ -152,7 +168,7 @@ def device_named(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise DeviceError(
             f"the device {name} cannot be used here ({first_line(error)})"
         ) from error

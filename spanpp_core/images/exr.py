@@ -72,7 +72,8 @@ def read(path: Path) -> Picture:
     channels: dict[str, Any] = part.channels
     kind = _kind(path, set(channels))
     planes = [np.asarray(channels[name].pixels) for name in kind]
-    if len({plane.shape for plane in planes}) > 1 or planes[0].dtype.kind != "f":
+    kinds = {(plane.shape, plane.dtype.kind) for plane in planes}
+    if kinds != {(planes[0].shape, "f")}:
         raise ImageError(
             f"{path}: has subsampled or whole-number channels; half and float are read"
         )

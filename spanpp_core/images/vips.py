@@ -14,6 +14,9 @@ from .picture import Header, Picture, check_readable, check_writable, damaged
 # Loaders that are not hardened against hostile files stay off.
 pyvips.block_untrusted_set(True)
 
+_MOST_CHANNELS = 4
+"""RGB and alpha."""
+
 _MOST_BITS = {".png": 16, ".tif": 32, ".tiff": 32}
 """Per channel, where a format holds more than 8."""
 
@@ -96,7 +99,13 @@ def _opened(path: Path) -> pyvips.Image:
             raise ImageError(
                 f"{path}: has {pages} pages or frames; only single images are read"
             )
-        return _in_plain_colours(image.autorot(), path)
+        plain = _in_plain_colours(image.autorot(), path)
+        if plain.bands > _MOST_CHANNELS:
+            raise ImageError(
+                f"{path}: has {image.bands} channels; grey, RGB and CMYK are read, with"
+                " or without alpha"
+            )
+        return plain
     except (pyvips.Error, UnicodeError) as error:
         raise damaged(path, _reason(error)) from error
 

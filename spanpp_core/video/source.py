@@ -39,6 +39,7 @@ MOST_RATE = Fraction(240)
 """Frames per second that SVT-AV1 takes. Some files claim more; times are kept."""
 
 _BITS = (8, 9, 10, 12, 14, 16)
+"""Of a sample as it is read: as many as are stored, or the next more; 16 of a float."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def probe(path: Path, start: float = 0, end: float | None = None) -> Clip:
         if frame is None:
             raise VideoError(f"{path}: has no frames")
         form = frame.format
-        bits = next(each for each in _BITS if each >= form.components[0].bits)
+        stored = form.components[0].bits
+        bits = next((each for each in _BITS if each >= stored), _BITS[-1])
         is_rgb = form.is_rgb or form.has_palette or frame.colorspace == RGB
         if is_rgb:
             matrix, full, name, subsampling = BT709, False, _rgb(bits), "420"

@@ -100,7 +100,7 @@ def upscale_video(
         free: As for `Upscaling.with_free_memory`.
 
     Raises:
-        VideoError: A file cannot be read or written.
+        VideoError: A file cannot be read or written, or has no frames in this part.
         MissingPackageError: PyAV is not installed.
         ScaleError: The size is more than 8 times the input.
         MemoryError: As for `upscale`.
@@ -133,6 +133,11 @@ def upscale_video(
     try:
         left_out = dry_run(whole, clip, form)
         count = frames.segments(segments, segment)
+        if not count:
+            raise VideoError(
+                f"{source}: has no frames from {float(start):g} s to"
+                f" {'its end' if end is None else f'{float(end):g} s'}"
+            )
     except VideoError:
         segments.remove()  # it would end the same way the next time
         raise

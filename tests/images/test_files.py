@@ -20,6 +20,16 @@ def test_cmyk_keeps_its_depth(tmp_path):
     assert (picture.bits, picture.pixels.shape) == (16, (1, 3, 4, 5))
 
 
+@pytest.mark.parametrize("count", [5, 7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_more_channels_than_colours_and_alpha_are_told(tmp_path, dtype, count):
+    bands = pyvips.Image.new_from_array(np.zeros((4, 5, count), dtype))
+    bands.write_to_file(str(tmp_path / "x.tif"))
+    for act in (images.header, images.read):
+        with pytest.raises(spanpp_core.ImageError, match=f"x.tif: has {count} channel"):
+            act(tmp_path / "x.tif")
+
+
 def test_a_file_that_changed_is_read_again(tmp_path):
     for value in (0, 255):
         write(tmp_path / "x.png", np.full((4, 4, 3), value, np.uint8))

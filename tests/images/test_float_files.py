@@ -127,6 +127,16 @@ def test_luminance_and_unknown_channels(tmp_path: Path):
             act(tmp_path / "z.exr")
 
 
+@pytest.mark.parametrize("whole", "RGB")
+def test_whole_numbers_in_any_channel_are_told(tmp_path: Path, whole: str):
+    planes = {name: np.ones((4, 5), np.float16) for name in "RGB"}
+    planes[whole] = np.ones((4, 5), np.uint32)
+    file = OpenEXR.File({"type": OpenEXR.scanlineimage}, planes)
+    file.write(str(tmp_path / "x.exr"))
+    with pytest.raises(ImageError, match="whole-number channels"):
+        images.read(tmp_path / "x.exr")
+
+
 def test_damaged_and_missing_files_are_one_line(tmp_path: Path):
     linear_ramp(tmp_path / "x.exr", "RGB", np.float32)
     whole = (tmp_path / "x.exr").read_bytes()

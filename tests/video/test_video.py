@@ -24,7 +24,7 @@ from clips import (
 )
 from front_door import spanpp
 
-from spanpp_core import Size, SpanPPDescriptor, optional, upscale
+from spanpp_core import Size, SpanPPDescriptor, VideoError, optional, upscale
 from spanpp_core.video import codecs_here, upscale_video
 from spanpp_core.video.source import decoded, opened, picture_stream, pixels, probe
 
@@ -274,6 +274,25 @@ def test_a_part_of_a_video_begins_at_zero_and_keeps_its_sound(tmp_path, model, s
     assert [packet for _, packet in after.packets["audio"]] == heard
     assert 0 <= after.packets["audio"][0][0] < 0.03
     assert not after.chapters
+
+
+@pytest.mark.parametrize("part", [{"start": 9}, {"start": 0.5, "end": 0.5}])
+def test_a_part_without_frames_is_one_line_and_leaves_nothing(tmp_path, model, part):
+    source = write_clip(tmp_path / "in.mkv")
+    with pytest.raises(VideoError, match=r"in.mkv: has no frames from .* s to "):
+        upscale_video(model, source, tmp_path / "out.mkv", TWICE, **part)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_floating_point_is_read_as_16_bits(tmp_path):
+    path = tmp_path / "in.mov"
+    write_clip(path, codec="exr", pixel_format="gbrpf32le", sound=None)
+    clip = probe(path)
+    assert (clip.pixel_format, clip.encoding.bits) == ("gbrp16le", 16)
+    _, _, frame = next(decoded(clip))
+    top = pixels(clip, frame, torch.device("cpu")).amax((0, 2, 3))
+    assert top[0] > 0.9
+    assert abs(float(top[2]) - 128 / 255) < 0.01
 
 
 def test_a_rate_that_no_encoder_takes_is_not_passed_on(tmp_path, model, monkeypatch):

@@ -1,0 +1,46 @@
+"""One file to one file: what goes wrong with it is one line and stops no other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spanpp_core import DeviceError, Size, SizeError, images
+from spanpp_core.batch.pairs import Pair
+from spanpp_core.batch.upscaler import UpscaleOptions, Upscaler, device_named
+
+
+@pytest.mark.parametrize(
+    ("raise_it", "words"),
+    [
+        (lambda: np.empty(2**60, np.uint8), "Unable to allocate"),
+        (lambda: torch.empty(2**60), "memory"),
+        (MemoryError, "MemoryError"),
+        (SizeError, "SizeError"),
+    ],
+)
+def test_what_does_not_name_the_file_is_told_with_its_name(
+    tmp_path, model, monkeypatch, raise_it, words
+):
+    def read(path):
+        made = raise_it()
+        raise made
+
+    source = tmp_path / "in.png"
+    Image.new("RGB", (8, 8)).save(source)
+    monkeypatch.setattr(images, "read", read)
+    options = UpscaleOptions(Size(), "auto", None, "fp32", None, None, overwrite=False)
+    outcome = Upscaler(model, options).file(Pair(source, tmp_path / "out.png"), print)
+    assert outcome.failed
+    assert words in outcome.line
+    assert outcome.line.count(str(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["hpu", "privateuseone", "meta", "nonsense", "cuda:99"]
+)
+def test_a_device_that_cannot_be_used_is_told(name):
+    with pytest.raises(DeviceError, match=f"the device {name} cannot be used here"):
+        device_named(name)
