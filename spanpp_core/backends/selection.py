@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from fractions import Fraction
 from importlib.util import find_spec
+from threading import RLock
 from typing import Any, Literal, Protocol
 
 import torch
@@ -103,6 +104,7 @@ class Backends:
     def __init__(self, network: SpanPP | None = None) -> None:
         self._runners: dict[tuple[Backend, int], Runner | None] = {}
         self._weights: object = None
+        self._lock = RLock()
         self.failures: dict[Backend, str] = {}
         """The backends that could not be used, and why."""
         if network is not None:
@@ -128,19 +130,9 @@ class Backends:
         kind = chosen(network, backend, pixels)
         if kind == "torch" and network.conv_cat.weight.device.type != "cuda":
             return network.region  # elsewhere nothing is gained by preparing
-        weights = weights_version(network)
-        if weights != self._weights:
-            self.forget()
-            self._weights = weights
         key = (kind, torch.get_num_threads())
-        if key not in self._runners:
-            try:
-                self._runners[key] = RUNNERS[kind](network)
-            except Exception as error:  # a backend may raise anything
-                if is_out_of_memory(error):
-                    return network.region  # there may be room for it the next time
-                self._runners[key] = self._failed(kind, error)
-        runner = self._runners[key]
+        with self._lock:  # threads of a host wait for the one that compiles
+            runner = self._compiled(key, network)
         if runner is None:
             return network.region
         fast = runner.region(network)
@@ -157,19 +149,36 @@ class Backends:
 
         return region
 
+    def _compiled(self, key: tuple[Backend, int], network: SpanPP) -> Runner | None:
+        """Returns a runner for the weights as they are, or None where there is none."""
+        weights = weights_version(network)
+        if weights != self._weights:
+            self.forget()
+            self._weights = weights
+        if key not in self._runners:
+            kind = key[0]
+            try:
+                self._runners[key] = RUNNERS[kind](network)
+            except Exception as error:  # a backend may raise anything
+                if is_out_of_memory(error):
+                    return None  # there may be room for it the next time
+                self._runners[key] = self._failed(kind, error)
+        return self._runners[key]
+
     def _failed(self, kind: Backend, error: Exception) -> None:
         self.failures[kind] = log_fallback(kind, error)
 
     def trim(self) -> None:
         """Frees memory that is kept between runs, if it is much."""
-        for runner in self._runners.values():
+        for runner in list(self._runners.values()):
             if runner is not None:
                 runner.trim()
 
     def forget(self) -> None:
         """Drops what was compiled: the weights have changed."""
-        self._runners.clear()
-        self._weights = None
+        with self._lock:
+            self._runners.clear()
+            self._weights = None
 
     def __reduce__(self) -> tuple[type[Backends], tuple[()]]:
         # Copies and pickles are of the weights, and compile their own.

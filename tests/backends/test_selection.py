@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from tiny import TINY
@@ -9,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
 from spanpp_core.backends import Backends, chosen, fastest, selection
+from spanpp_core.backends.prepared import PreparedRunner
 from spanpp_core.network.ends import conv_layout
 from spanpp_core.network.model import SpanPP
 
@@ -47,6 +51,25 @@ def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypat
     model.model.load_state_dict(model.model.state_dict())
     upscale(model, images)
     assert made == ["compiled"] * 2
+
+
+def test_threads_wait_for_the_one_that_compiles(model, images, monkeypatch):
+    made: list[float] = []
+
+    class Slow(PreparedRunner):
+        def __init__(self, network):
+            time.sleep(0.1)
+            made.append(time.monotonic())
+
+        def region(self, network):
+            return network.region
+
+    monkeypatch.setitem(selection.RUNNERS, "triton", Slow)
+    view = model.with_backend("triton")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: upscale(view, images), range(4)))
+    assert len(made) == 1
+    assert not view.backends.failures
 
 
 def test_the_body_is_compiled_once_for_every_scale(model, images, monkeypatch):

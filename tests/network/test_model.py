@@ -1,4 +1,4 @@
-"""Scales, sizes, dtypes, views and the kernel cache of the inference network."""
+"""Scales, sizes, dtypes and views of the inference network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from tiny import TINY, training_network
 
 import spanpp_core
-from spanpp_core.network import cache
 from spanpp_core.network.body import Body
-from spanpp_core.network.igconv import IGConv
 from spanpp_core.network.kernels import ExactKernels
 from spanpp_core.network.model import SpanPP
 from spanpp_core.network.scale import Window
@@ -168,74 +166,6 @@ def test_views_nest_and_do_not_see_each_other(model):
     expected = two.model(x)
     assert three.model(x).shape == (1, 3, 18, 18)
     assert torch.equal(two.model(x), expected)
-
-
-def test_kernels_are_made_once_per_scale(model, monkeypatch):
-    made = []
-    kernels_at = IGConv.kernels_at
-
-    def counted(self, ys, xs, scale):
-        made.append(scale)
-        return kernels_at(self, ys, xs, scale)
-
-    monkeypatch.setattr(IGConv, "kernels_at", counted)
-    x = torch.rand(1, 3, 5, 5)
-    for scale in (2, 3, 2, 3, 2):
-        model.at_scale(scale).model(x)
-    assert made == [2.0, 3.0]
-
-
-@pytest.mark.parametrize("how", ["load", "assign", "in place", "inference load"])
-def test_cache_follows_the_weights(how: str):
-    state = training_network(seed=1).fused_state_dict()
-    with torch.inference_mode(how == "inference load"):
-        model = spanpp_core.load(training_network(seed=0).state_dict())
-        x = torch.rand(1, 3, 5, 5)
-        model.model(x)
-        if how == "in place":
-            with torch.no_grad():
-                for name, tensor in model.model.state_dict().items():
-                    tensor.copy_(state[name])
-        else:
-            model.model.load_state_dict(state, assign=how == "assign")
-        expected = spanpp_core.load(state).model(x)
-        torch.testing.assert_close(model.model(x), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_cache_follows_precision(model):
-    x = torch.rand(1, 3, 5, 5)
-    network, half = model.model, model.with_dtype(torch.float16).model
-
-    def kernel(dtype: torch.dtype) -> torch.Tensor:
-        return network.upsampler.whole(2, dtype, x.device)
-
-    expected, exact = network(x), kernel(torch.float32).clone()
-    torch.testing.assert_close(half(x), expected, rtol=2e-2, atol=2e-2)
-    assert torch.equal(kernel(torch.float16), exact.half())
-    network.half().float()
-    assert torch.equal(kernel(torch.float32), exact), "rounded kernels came back"
-
-
-def test_cache_is_bounded(model, monkeypatch):
-    network = model.model
-    one = network.upsampler.exact_kernels(Fraction(3)).nbytes
-    monkeypatch.setattr(cache, "CACHE_BYTES", 2 * one)
-    x = torch.rand(1, 3, 5, 5)
-    expected = network.at_scale(8)(x)  # too large to keep
-    for scale in (3, 2.5, 2, 1.5, 1, 8):
-        network.at_scale(scale)(x)
-        assert sum(k.nbytes for k in network.upsampler._made.values()) <= 2 * one
-    assert torch.equal(network.at_scale(8)(x), expected)
-
-
-def test_kernels_made_under_inference_mode_serve_outside(model):
-    x = torch.rand(1, 3, 5, 5)
-    with torch.inference_mode():
-        model.model(x)
-    x.requires_grad_(True)
-    model.model(x).sum().backward()
-    assert x.grad is not None
-    assert x.grad.abs().sum() > 0
 
 
 def test_deep_copy_is_independent(model):

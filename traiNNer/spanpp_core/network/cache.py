@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from fractions import Fraction
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,6 +20,9 @@ from .kernels import ExactKernels, Kernels
 CACHE_BYTES = 64 * 2**20
 """Most bytes of kernels that one network caches. A whole scale takes up to 0.4 MB at 48 channels, a
 fraction such as 12/7 up to 7 MB."""
+
+_one_at_a_time = Lock()
+"""Threads of a host may run one model; networks are copied and pickled, and locks not."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -71,26 +75,35 @@ class CachedIGConv(IGConv):
         They are kept until the weights move, change or are reloaded, the least recently
         used going first when `CACHE_BYTES` is reached.
         """
-        weights = weights_version(self)
-        if weights != self._made_from:
-            self._made.clear()
-            self._made_from = weights
-        key = (scale, dtype, device)
-        kernels = self._made.pop(key, None)
-        if kernels is None:
-            # Ordinary tensors even inside a host's inference mode or autocast, so that
-            # what is kept can be used outside of it.
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                autocast_disabled(self.freq.device.type),
-                untraced(),
-            ):
-                kernels = self.kernels(scale).to(device, dtype)
-        self._made[key] = kernels
-        while sum(k.nbytes for k in self._made.values()) > CACHE_BYTES:
-            self._made.pop(next(iter(self._made)))
-        return kernels
+        with _one_at_a_time:
+            weights = weights_version(self)
+            if weights != self._made_from:
+                self._made.clear()
+                self._made_from = weights
+            key = (scale, dtype, device)
+            kernels = self._made.pop(key, None)
+            if kernels is None:
+                kernels = self._generated(*key)
+            self._made[key] = kernels
+            while sum(k.nbytes for k in self._made.values()) > CACHE_BYTES:
+                self._made.pop(next(iter(self._made)))
+            return kernels
+
+    def _generated(
+        self, scale: Fraction, dtype: torch.dtype, device: torch.device
+    ) -> Kernels:
+        """Generates kernels that can be kept.
+
+        They are ordinary tensors even inside a host's inference mode or autocast, and
+        serve outside of it.
+        """
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            autocast_disabled(self.freq.device.type),
+            untraced(),
+        ):
+            return self.kernels(scale).to(device, dtype)
 
     def whole(self, scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns the kernel of a whole scale: the weight of one convolution."""
