@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -40,7 +41,8 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
         out: A folder, or the name of the result of a single file; likewise.
 
     Raises:
-        BatchError: Two inputs would write the same file, or no input has files.
+        BatchError: Two inputs would write the same file, no input has files, or ``out``
+            is the name of an image or a video of a kind that cannot be written.
         StoreError: A store cannot be read.
     """
     to = Place(out)
@@ -54,6 +56,12 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
         raise BatchError(f"{out} is the name of one file; give a folder to write to")
     if to.is_file():
         raise BatchError(f"{out} is a file; give a folder to write to, or a new name")
+    kind, _ = mimetypes.guess_type(to.name)
+    if kind and kind.startswith(("image/", "video/")) and not to.is_folder():
+        raise BatchError(
+            f"{out}: that kind of file cannot be written; give a folder, or a name that"
+            f" ends in {', '.join((*IMAGE_SUFFIXES, *WRITABLE))}"
+        )
     taken: dict[str, str] = {}
     for given in dict.fromkeys(inputs):
         for source, name in _files(Place(given), to):
