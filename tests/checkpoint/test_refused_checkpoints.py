@@ -6,6 +6,7 @@ import io
 import pickle
 import struct
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tiny import training_network
 
 import spanpp_core
 from spanpp_core import checkpoint
+from spanpp_core.checkpoint import files
 
 CONV = "block_3.c2_r"
 
@@ -27,6 +29,28 @@ def test_missing_and_unknown_files(tmp_path: Path):
     (tmp_path / "model.onnx").write_bytes(b"x")
     assert "found a .onnx file" in refusal(tmp_path / "model.onnx")
     assert "no such file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_the_system_says_is_told(tmp_path: Path, monkeypatch, suffix):
+    """A file that may not be read is not damaged."""
+    path = tmp_path / f"x{suffix}"
+    torch.save({}, path)
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(files.pickles, "check", refused)
+    monkeypatch.setattr(files, "load_file", refused)
+    assert refusal(path).endswith(f"x{suffix}: cannot be read (Permission denied)")
+
+
+def test_a_tower_of_layers_is_refused_before_it_is_built(training_state):
+    for layer in range(3000):
+        training_state[f"upsampler.query_kernel.{layer}.weight"] = torch.zeros(0)
+    start = time.monotonic()
+    assert "layers" in refusal(training_state)
+    assert time.monotonic() - start < 1
 
 
 def test_other_networks_are_named():
