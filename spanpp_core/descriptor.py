@@ -36,7 +36,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
     """The backend that the engine uses; calling the model is always plain PyTorch."""
 
     def __init__(self, architecture: SpanPPArch, checkpoint: Checkpoint) -> None:
-        network = SpanPP(checkpoint.hyper)
+        network = SpanPP.blank(checkpoint.hyper)
         super().__init__(
             network,
             checkpoint.state_dict,

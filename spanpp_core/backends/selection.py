@@ -25,8 +25,8 @@ from .triton import TritonRunner
 
 Backend = Literal["auto", "torch", "triton", "cupy", "compile", "openvino"]
 """
-"torch": PyTorch as it is. "triton": PyTorch's convolutions and Triton kernels between them,
-on CUDA and ROCm. "cupy": a convolution of our own that CuPy compiles, on CUDA. "compile":
+"torch": PyTorch, on CUDA and ROCm with its weights prepared. "triton": Triton kernels between
+PyTorch's convolutions, there too. "cupy": a convolution of our own that CuPy compiles, on CUDA. "compile":
 `torch.compile`. "openvino": OpenVINO, on CPUs. "auto": the fastest that is installed, where
 the job outweighs compiling.
 """

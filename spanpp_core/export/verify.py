@@ -28,7 +28,7 @@ SCALES = (*range(MIN_SCALE, MAX_SCALE + 1), 4 / 3, 1.5, 2.5, 2.73, 3.7)
 
 def loaded(checkpoint: Checkpoint) -> SpanPP:
     """Returns the core's network, in float32 on the CPU."""
-    network = SpanPP(checkpoint.hyper)
+    network = SpanPP.blank(checkpoint.hyper)
     network.load_state_dict(checkpoint.state_dict)
     return network.requires_grad_(False).train(False)
 
@@ -50,8 +50,8 @@ def largest_difference(
 ) -> float:
     """Returns how far a file is from the core, at most, over random images.
 
-    In units of the largest value of the output, if that is more than 1; infinite if the
-    sizes or anything not finite differ.
+    In units of the largest value of the output, if that is more than 1. Infinite if the
+    file makes another size, or a value that is not finite.
 
     Args:
         run: Runs the file.

@@ -45,6 +45,16 @@ class SpanPP(Body):
         self.scale: int | float = hyper.default_scale
         """The bound scale: an int when whole, a float otherwise."""
 
+    @classmethod
+    def blank(cls, hyper: Hyperparameters) -> SpanPP:
+        """Returns a network whose weights are still to be loaded.
+
+        No initial ones are drawn: the random numbers of a program around stay its own.
+        """
+        with torch.device("meta"):
+            network = cls(hyper)
+        return network.to_empty(device="cpu")
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the blocks; the layers at both ends follow `end_dtype`."""
@@ -67,7 +77,7 @@ class SpanPP(Body):
 
     def with_dtype(self, dtype: torch.dtype) -> SpanPP:
         """Returns a copy with the blocks in ``dtype``; the kernel generator is shared."""
-        cast = SpanPP(self.hyper)
+        cast = SpanPP.blank(self.hyper)
         cast.load_state_dict(self.state_dict())
         cast.upsampler = self.upsampler
         cast.scale = self.scale

@@ -160,6 +160,15 @@ def test_copies_do_not_carry_kernels(model):
     assert torch.equal(copied(x), model.model(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_random_numbers_are_drawn_of_the_program_around(dtype):
+    weights = spanpp_core.read(spanpp_core.bundled_model())
+    before = torch.get_rng_state()
+    model = spanpp_core.load(weights)
+    spanpp_core.prepare(model, (8, 8), dtype=dtype).run(torch.zeros(1, 3, 8, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_views_nest_and_do_not_see_each_other(model):
     x = torch.rand(1, 3, 6, 6)
     two, three = model.at_scale(2), model.at_scale(2).at_scale(3)

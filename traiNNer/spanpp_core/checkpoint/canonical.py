@@ -27,6 +27,9 @@ Kind = Literal["training", "fused"]
 _MAX_SCALES = 64
 """Entries of ``MetaIGConv``, duplicates included, that are taken for a list of scales."""
 
+_MAX_LAYERS = 64
+"""Of the kernel generator: to build thousands, even of nothing, takes minutes."""
+
 _CONVS = (
     "conv0",
     *(f"block_{block}.c{conv}_r" for block in range(1, 7) for conv in range(1, 4)),
@@ -116,6 +119,11 @@ def _hyperparameters(tensors: Mapping[str, Any], kind: Kind) -> Hyperparameters:
         for key in tensors
         if re.fullmatch(r"upsampler\.query_kernel\.\d+\.weight", key)
     ]
+    if len(layers) > _MAX_LAYERS:
+        raise CheckpointError(
+            f"upsampler.query_kernel has {len(layers)} layers; at most {_MAX_LAYERS} are"
+            " read, the published networks have 5"
+        )
     return Hyperparameters(
         channels=channels,
         in_channels=in_channels,

@@ -57,8 +57,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Reads what a file holds, without asking what network it is.
 
     Raises:
-        CheckpointError: The file is missing, damaged, of another type, or holds a
-            pickle with anything but tensors and plain containers.
+        CheckpointError: The file is missing, damaged, of another type, may not be read,
+            or holds a pickle with anything but tensors and plain containers.
     """
     if not path.is_file():
         raise CheckpointError("no such file; give the path of a checkpoint")
@@ -82,6 +82,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
+    except OSError as error:
+        said = error.strerror or first_line(error)
+        raise CheckpointError(f"cannot be read ({said})") from error
     except SafetensorError as error:
         raise CheckpointError(
             f"damaged or not a safetensors file ({first_line(error)}); expected a whole"
