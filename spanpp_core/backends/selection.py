@@ -25,10 +25,10 @@ from .triton import TritonRunner
 
 Backend = Literal["auto", "torch", "triton", "cupy", "compile", "openvino"]
 """
-"torch": PyTorch, on CUDA and ROCm with its weights prepared. "triton": Triton kernels between
-PyTorch's convolutions, there too. "cupy": a convolution of our own that CuPy compiles, on CUDA. "compile":
-`torch.compile`. "openvino": OpenVINO, on CPUs. "auto": the fastest that is installed, where
-the job outweighs compiling.
+"torch": PyTorch, on CUDA and ROCm with the weights prepared. "triton": there, and with
+Triton kernels between the convolutions. "cupy": a convolution of our own that CuPy
+compiles, on CUDA. "compile": `torch.compile`. "openvino": OpenVINO, on CPUs. "auto": the
+fastest that is installed, where the job outweighs compiling.
 """
 
 BACKENDS: tuple[Backend, ...] = (
@@ -222,8 +222,7 @@ def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
 
 
 def map_channels(
-    network: SpanPP, backend: Backend, dtype: torch.dtype, device: torch.device
+    kind: Backend, channels: int, dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Returns the channels that the maps of the body have in memory, see `Runner`."""
-    runner = RUNNERS[fastest(network, backend, dtype, device)]
-    return runner.map_channels(network.hyper.channels, dtype, device)
+    """Returns `Runner.map_channels` of a backend that `fastest` returned."""
+    return RUNNERS[kind].map_channels(channels, dtype, device)

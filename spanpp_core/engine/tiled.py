@@ -101,21 +101,16 @@ def auto_tile(
 def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None = None) -> int:
     """The input pixels that may be read at once now."""
     network, where = model.model, (model.dtype, model.device)
+    backend = fastest(network, model.backend, *where)
     return pixels_that_fit(
         network.hyper,
         network.scale,
         *where,
         memory,
-        channels=map_channels(network, model.backend, *where),
-        pooled=_is_pooled(model, *where),
+        channels=map_channels(backend, network.hyper.channels, *where),
+        pooled=backend == "openvino",
         free=free,
     )
-
-
-def _is_pooled(
-    model: SpanPPDescriptor, dtype: torch.dtype, device: torch.device
-) -> bool:
-    return fastest(model.model, model.backend, dtype, device) == "openvino"
 
 
 def _edge_of(fit: int, halo: int) -> int:
@@ -144,14 +139,15 @@ def working_memory(
     """
     network = model.model
     dtype, device = dtype or model.dtype, device or model.device
+    backend = fastest(network, model.backend, dtype, device)
     edge = tile + 2 * network.halo
     return working_bytes(
         network.hyper,
         network.scale,
         dtype,
         min(height, edge) * min(width, edge),
-        channels=map_channels(network, model.backend, dtype, device),
-        pooled=_is_pooled(model, dtype, device),
+        channels=map_channels(backend, network.hyper.channels, dtype, device),
+        pooled=backend == "openvino",
         on_gpu=device.type != "cpu",
     )
 
