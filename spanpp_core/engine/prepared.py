@@ -150,6 +150,7 @@ class Upscaling:
                 f" {self.input_size[0]} rows and {self.input_size[1]} columns"
             )
         check_image(self.view, image)
+        image = image.detach()
         if RangeCurve.of(image) is None:
             return self.run_in_range(image, out=out, on_progress=on_progress)
         if out is None:

@@ -188,6 +188,13 @@ def test_a_model_is_cast_once_for_all_images_of_a_run(model, monkeypatch):
     assert made == [torch.bfloat16, torch.float32]
 
 
+@pytest.mark.parametrize("largest", [1, 4])
+def test_results_hold_no_graph_of_an_image_that_is_being_trained(model, largest):
+    """It would keep every step of the back-projection in memory."""
+    image = (photo() * largest).requires_grad_()
+    assert not spanpp_core.upscale(model, image).requires_grad
+
+
 def test_nearness_falls_from_one_to_nothing():
     image = torch.full((1, 3, 1, 64), 0.5)
     image[..., 32] = 2.0
