@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -259,9 +260,12 @@ def pixels(clip: Clip, frame: VideoFrame, device: torch.device) -> Tensor:
 
     It goes there as it is stored, in 1 or 2 bytes per sample.
     """
-    if frame.format.name.replace("yuvj", "yuv") != clip.pixel_format:
+    # alpha is a plane behind the others; FFmpeg leaves values unset where it drops it
+    name = re.sub("^yuv[aj]", "yuv", frame.format.name).replace("gbrap", "gbrp")
+    if name != clip.pixel_format:
         frame = frame.reformat(format=clip.pixel_format)
-    planes = [_plane(plane, clip.encoding.bits).to(device) for plane in frame.planes]
+    colours = frame.planes[:3]
+    planes = [_plane(plane, clip.encoding.bits).to(device) for plane in colours]
     if clip.is_rgb:
         green, blue, red = planes
         rgb = torch.stack([values(plane) for plane in (red, green, blue)])[None]

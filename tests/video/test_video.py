@@ -19,6 +19,7 @@ from clips import (
     UNEVEN,
     Contents,
     contents,
+    picture,
     write_clip,
     write_sound,
 )
@@ -100,6 +101,18 @@ def test_other_pixel_formats_keep_their_colours(
     wanted = upscale(model, image, size=Size(factor=1)).mean((0, 2, 3))
     found = pixels(made, out_first, model.device).mean((0, 2, 3))
     assert (found - wanted).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("pixel_format", ["gbrap10le", "gbrap16le", "yuva444p10le"])
+def test_alpha_is_left_out_and_the_colours_are_as_stored(tmp_path, pixel_format):
+    """FFmpeg leaves some values of RGB unset where it drops alpha of more than 8 bits."""
+    path = write_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format=pixel_format)
+    clip = probe(path)
+    for index, (_, _, frame) in enumerate(decoded(clip)):
+        made = pixels(clip, frame, torch.device("cpu"))[0]
+        stored = picture(index, clip.height, clip.width).to_ndarray(format="rgb24")
+        expected = torch.from_numpy(stored).movedim(-1, 0) / 255
+        torch.testing.assert_close(made, expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("codec", codecs_here())
