@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,9 +54,9 @@ def header(path: Path) -> Header:
         ImageError: The file cannot be read.
         MissingPackageError: OpenEXR is not installed.
     """
-    says = _part(path, header_only=True).header
-    kind = _kind(path, {channel.name for channel in says["channels"]})
-    first, last = says["dataWindow"]
+    part = _part(path, header_only=True)
+    kind = _kind(path, part.names)
+    first, last = part.header["dataWindow"]
     width, height = (int(side) for side in last - first + 1)
     return Header(height, width, len(kind), 32)  # or 16: only the pixels tell
 
@@ -69,9 +69,8 @@ def read(path: Path) -> Picture:
         MissingPackageError: OpenEXR is not installed.
     """
     part = _part(path, header_only=False)
-    channels: dict[str, Any] = part.channels
-    kind = _kind(path, set(channels))
-    planes = [np.asarray(channels[name].pixels) for name in kind]
+    kind = _kind(path, part.names)
+    planes = [np.asarray(part.channels[name].pixels) for name in kind]
     kinds = {(plane.shape, plane.dtype.kind) for plane in planes}
     if kinds != {(planes[0].shape, "f")}:
         raise ImageError(
@@ -137,8 +136,18 @@ def _openexr() -> Any:
     return require("Reading and writing OpenEXR images", "exr", "OpenEXR")
 
 
-def _part(path: Path, *, header_only: bool) -> Any:
-    """Opens the first part of a file."""
+class _Part(NamedTuple):
+    """The first part of a file."""
+
+    header: dict[str, Any]
+    names: set[str]
+    """Of its channels."""
+    channels: dict[str, Any]
+    """Without pixels where only the header was read."""
+
+
+def _part(path: Path, *, header_only: bool) -> _Part:
+    """Opens a file."""
     check_readable(path)
     openexr = _openexr()
     if not path.exists():
@@ -147,7 +156,10 @@ def _part(path: Path, *, header_only: bool) -> Any:
         opened = openexr.File(
             str(path), separate_channels=True, header_only=header_only
         )
-        return opened.parts[0]
+        part = opened.parts[0]
+        # names that are no text raise an error when they are asked for
+        names = {channel.name for channel in part.header["channels"]}
+        return _Part(part.header, names, part.channels)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
         raise damaged(path, last_line(error)) from error
 

@@ -31,10 +31,14 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 _KEPT = ("icc_profile", "exif")
 """Metadata that still holds for the larger image."""
 
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+"""Tags of the size as it is stored."""
+
 _UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
+    TypeError,
     EOFError,
     struct.error,
     Image.DecompressionBombError,
@@ -50,10 +54,8 @@ def header(path: Path) -> Header:
         ImageError: The file cannot be read.
     """
     with _opened(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        sides = (width, height) if turned else (height, width)
-        return Header(*sides, len(_plain_mode(image)), 8)
+        width, height = _upright_size(image)
+        return Header(height, width, len(_plain_mode(image)), 8)
 
 
 def read(path: Path) -> Picture:
@@ -122,6 +124,16 @@ def _opened(path: Path) -> Generator[Image.Image, None, None]:
         raise
     except _UNREADABLE as error:
         raise damaged(path, last_line(error)) from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Returns (width, height) of an image once it is turned by its orientation."""
+    width, height = image.size
+    tags: Any = getattr(image, "tag_v2", None)
+    if tags and (width, height) != (tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]):
+        return width, height  # newer versions of Pillow have turned TIFF files already
+    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -146,8 +146,13 @@ def test_damaged_and_missing_files_are_one_line(tmp_path: Path):
         with pytest.raises(ImageError, match=f"{name}: damaged") as caught:
             images.read(tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(ImageError, match="no such file"):
-        images.read(tmp_path / "absent.exr")
+    no_text = whole.replace(b"\0G\0", b"\0\xff\0", 1)
+    (tmp_path / "names.exr").write_bytes(no_text)
+    for act in (images.header, images.read):
+        with pytest.raises(ImageError, match="no such file"):
+            act(tmp_path / "absent.exr")
+        with pytest.raises(ImageError, match=r"names\.exr: damaged"):
+            act(tmp_path / "names.exr")
 
 
 def test_the_missing_package_is_named(tmp_path: Path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -59,6 +60,22 @@ def test_both_read_the_same_pixels(tmp_path: Path, name: str) -> None:
     assert pillow.header(path) == vips.header(path)
     assert pillow.header(path).channels == ours.pixels.shape[1]
     assert (ours.pixels - theirs.pixels).abs().max() <= 1 / 255  # WebP decoders differ
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9, 200])
+@pytest.mark.parametrize("library", [pillow, vips])
+def test_the_header_says_the_size_that_is_read(
+    tmp_path: Path, suffix: str, orientation: int, library: ModuleType
+) -> None:
+    exif = Image.Exif()
+    if library is vips and suffix == ".tif" and orientation not in range(1, 9):
+        pytest.skip("libtiff takes such a file for damaged")
+    exif[0x0112] = orientation
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(noise(10, 16, 3)).save(path, exif=exif)
+    says = library.header(path)
+    assert library.read(path).pixels.shape == (1, 3, says.height, says.width)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -139,7 +156,8 @@ def test_pillow_refuses_animations_and_broken_files(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("not an image")
-    for name in ("cut.png", "text.jpg"):
+    (tmp_path / "bare.tif").write_bytes(b"II*\0\x08" + bytes(9))  # it has no tags
+    for name in ("cut.png", "text.jpg", "bare.tif"):
         with pytest.raises(ImageError, match=f"{name}: damaged or not an image"):
             pillow.read(tmp_path / name)
     with pytest.raises(ImageError, match="no such file"):
