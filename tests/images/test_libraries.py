@@ -156,8 +156,13 @@ def test_pillow_refuses_animations_and_broken_files(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("not an image")
-    (tmp_path / "bare.tif").write_bytes(b"II*\0\x08" + bytes(9))  # it has no tags
-    for name in ("cut.png", "text.jpg", "bare.tif"):
+    frames[0].save(tmp_path / "x.tif")
+    page = bytearray((tmp_path / "x.tif").read_bytes())
+    first = int.from_bytes(page[4:8], "little")
+    behind = first + 2 + 12 * page[first]
+    page[behind] = 1  # another page, which is none
+    (tmp_path / "pages.tif").write_bytes(page)
+    for name in ("cut.png", "text.jpg", "pages.tif"):
         with pytest.raises(ImageError, match=f"{name}: damaged or not an image"):
             pillow.read(tmp_path / name)
     with pytest.raises(ImageError, match="no such file"):
