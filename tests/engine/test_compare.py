@@ -33,6 +33,6 @@ def test_a_line_stands_between_them() -> None:
     ("before", "divider"),
     [(BEFORE[:, :1], 0.5), (BEFORE.repeat(3, 1, 1, 1), 0.5), (BEFORE, 1.5)],
 )
-def test_what_can_not_be_compared_says_so(before: torch.Tensor, divider: float) -> None:
+def test_what_cannot_be_compared_says_so(before: torch.Tensor, divider: float) -> None:
     with pytest.raises(ValueError, match="expected"):
         split_view(before, AFTER, divider)

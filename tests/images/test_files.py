@@ -36,7 +36,7 @@ def test_a_file_that_changed_is_read_again(tmp_path):
         assert images.read(tmp_path / "x.png").pixels.unique().tolist() == [value / 255]
 
 
-def test_images_refuse_what_they_can_not_write(tmp_path):
+def test_images_refuse_what_they_cannot_write(tmp_path):
     picture = images.Picture(torch.rand(1, 3, 4, 4), 8)
     with pytest.raises(spanpp_core.ImageError, match="can write"):
         images.write(tmp_path / "x.bmp", picture)

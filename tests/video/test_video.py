@@ -19,7 +19,6 @@ from clips import (
     UNEVEN,
     Contents,
     contents,
-    picture,
     write_clip,
     write_sound,
 )
@@ -27,7 +26,7 @@ from front_door import spanpp
 
 from spanpp_core import Size, SpanPPDescriptor, VideoError, optional, upscale
 from spanpp_core.video import codecs_here, upscale_video
-from spanpp_core.video.source import decoded, opened, picture_stream, pixels, probe
+from spanpp_core.video.source import decoded, pixels, probe
 
 
 def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
@@ -101,18 +100,6 @@ def test_other_pixel_formats_keep_their_colours(
     wanted = upscale(model, image, size=Size(factor=1)).mean((0, 2, 3))
     found = pixels(made, out_first, model.device).mean((0, 2, 3))
     assert (found - wanted).abs().max() < 0.02
-
-
-@pytest.mark.parametrize("pixel_format", ["gbrap10le", "gbrap16le", "yuva444p"])
-def test_alpha_is_left_out_and_the_colours_are_as_stored(tmp_path, pixel_format):
-    """FFmpeg leaves some values of RGB unset where it drops alpha of more than 8 bits."""
-    path = write_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format=pixel_format)
-    clip = probe(path)
-    for index, (_, _, frame) in enumerate(decoded(clip)):
-        made = pixels(clip, frame, torch.device("cpu"))[0]
-        stored = picture(index, clip.height, clip.width).to_ndarray(format="rgb24")
-        expected = torch.from_numpy(stored).movedim(-1, 0) / 255
-        torch.testing.assert_close(made, expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("codec", codecs_here())
@@ -297,17 +284,6 @@ def test_a_part_without_frames_is_one_line_and_leaves_nothing(tmp_path, model, p
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_floating_point_is_read_as_16_bits(tmp_path):
-    path = tmp_path / "in.mov"
-    write_clip(path, codec="exr", pixel_format="gbrpf32le", sound=None)
-    clip = probe(path)
-    assert (clip.pixel_format, clip.encoding.bits) == ("gbrp16le", 16)
-    _, _, frame = next(decoded(clip))
-    top = pixels(clip, frame, torch.device("cpu")).amax((0, 2, 3))
-    assert top[0] > 0.9
-    assert abs(float(top[2]) - 128 / 255) < 0.01
-
-
 def test_a_rate_that_no_encoder_takes_is_not_passed_on(tmp_path, model, monkeypatch):
     """Some Matroska files claim thousands of frames a second."""
     source = write_clip(tmp_path / "in.mkv", size=(64, 72))
@@ -324,12 +300,3 @@ def test_a_rate_that_no_encoder_takes_is_not_passed_on(tmp_path, model, monkeypa
     source.unlink()
     after = upscaled(model, tmp_path / "odd.mkv", suffix=".mkv", codec="libsvtav1")
     assert len(after.times) == clip.frames
-
-
-def test_a_video_that_is_not_read_to_the_end_leaves_nothing_in_the_decoder(tmp_path):
-    """Its threads would log into a decoder that PyAV frees, which never ends."""
-    path = write_clip(tmp_path / "in.mkv", codec="libx264")
-    with opened(path) as container:
-        stream = picture_stream(container, path)
-        next(container.decode(stream))
-    assert stream.codec_context.decode(None) == []

@@ -284,7 +284,7 @@ def test_exported_files_are_written_and_run(comfy: ComfyServer) -> None:
     assert torch.allclose(program(x), model.model(x), atol=1e-5)
 
 
-def test_an_export_can_not_leave_the_output_folder(comfy: ComfyServer) -> None:
+def test_an_export_cannot_leave_the_output_folder(comfy: ComfyServer) -> None:
     message = comfy.failure(exported("../outside"))
     assert "leads out of ComfyUI's output folder" in message
     assert not list(comfy.base.rglob("*outside*"))

@@ -142,7 +142,7 @@ def test_says_where_it_looked(tmp_path: Path):
         ({"spanpp": "0.1.0"}, "pip uninstall spanpp"),
     ],
 )
-def test_refuses_a_python_that_can_not_run_it(versions, says):
+def test_refuses_a_python_that_cannot_run_it(versions, says):
     with pytest.raises(ChainnerError, match=says):
         chainner.check(target(**versions))
 

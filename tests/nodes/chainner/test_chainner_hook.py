@@ -79,7 +79,7 @@ def test_inert_in_the_host_process_of_chainner(tmp_path: Path, site: Path):
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "False", "")
 
 
-def test_nodes_that_can_not_be_imported_are_one_warning(tmp_path: Path, site: Path):
+def test_nodes_that_cannot_be_imported_are_one_warning(tmp_path: Path, site: Path):
     done = run(chainner(tmp_path), SERVER, site)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["armed True", "loaded nodes of server.py"]

@@ -129,7 +129,7 @@ def test_exports_stay_in_the_output_folder(
         ({"format": "safetensors", "scales": "2"}, "every scale"),
     ],
 )
-def test_what_can_not_be_exported_is_said_at_once(
+def test_what_cannot_be_exported_is_said_at_once(
     host: Host, more: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
