@@ -161,6 +161,7 @@ class Backends:
                 self._runners[key] = RUNNERS[kind](network)
             except Exception as error:  # a backend may raise anything
                 if is_out_of_memory(error):
+                    log_fallback(kind, error)
                     return None  # there may be room for it the next time
                 self._runners[key] = self._failed(kind, error)
         return self._runners[key]
