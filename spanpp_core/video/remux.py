@@ -165,8 +165,9 @@ def _copied(source: Any, copies: dict[int, Any], clip: Clip) -> Iterator[Any]:
         if clip.is_cut:
             shift = clip.shift(packet.time_base)
             time = packet.pts if packet.pts is not None else packet.dts
-            is_late = clip.end is not None and time * packet.time_base >= clip.end
-            if time < shift or is_late:
+            if time is None or time < shift:
+                continue
+            if clip.end is not None and time * packet.time_base >= clip.end:
                 continue
             packet.pts = time - shift
             packet.dts = packet.dts if packet.dts is None else packet.dts - shift
