@@ -80,8 +80,11 @@ class OpenVINORunner:
     def trim(self) -> None:
         """Gives back the memory of the feature maps, if it is much."""
         if self._kept > KEPT_BYTES:
-            for model in self._models.values():
-                model.release_memory()
+            try:
+                for model in list(self._models.values()):
+                    model.release_memory()
+            except RuntimeError:  # another thread is at work, and gives it back behind
+                return
             self._kept = 0
 
     def _model(self, network: SpanPP, scale: Fraction | None) -> Any:

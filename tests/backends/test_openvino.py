@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 import spanpp_core
 from spanpp_core import upscale
+from spanpp_core.backends import openvino as backend
 
 SCALES = [1, 2, 4, 2.5, 2.73]
 
@@ -66,3 +68,23 @@ def test_what_was_compiled_stays_out_of_copies_and_pickles(openvino, model, imag
     assert len(pickled) < 2 * len(pickle.dumps(view.model.state_dict()))
     network = pickle.loads(pickled)
     torch.testing.assert_close(network(images).clamp(0, 1), expected)
+
+
+def test_memory_is_given_back_only_when_no_thread_uses_it(
+    openvino, model, images, monkeypatch
+):
+    """OpenVINO refuses while another thread is at work; the last one gives it back."""
+    monkeypatch.setattr(backend, "KEPT_BYTES", 0)
+    views = [model.at_scale(s).with_backend("openvino") for s in (1, 2, 3, 4)]
+    expected = [upscale(view, images) for view in views]
+
+    def run(index: int) -> None:
+        for _ in range(20):
+            made = upscale(views[index], images, 20)
+            torch.testing.assert_close(made, expected[index], rtol=1e-4, atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(4)))
+    upscale(views[0], images)
+    (runner,) = model.backends._runners.values()
+    assert runner._kept == 0
