@@ -1,7 +1,7 @@
 """What low resolution suffers on its way to a user: blur, resize kernels, noise, JPEG.
 
 Each comes with its own probability, drawn from the generator of the patch, so that a
-stopped run goes on with the same. JPEG is Pillow's, which is libjpeg-turbo.
+resumed run draws the same. JPEG is Pillow's, which is libjpeg-turbo.
 """
 
 from __future__ import annotations

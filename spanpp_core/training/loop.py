@@ -74,7 +74,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     finish: Callable[[TrainableSpanPP], TrainableSpanPP] = lambda network: network,
 ) -> int:
-    """Trains a network, or goes on with what was begun in ``out``.
+    """Trains a network, or resumes what was begun in ``out``.
 
     After every `Schedule.save_every` steps, ``out`` holds the state and the averaged
     weights; a run that was killed and is started again does what it would have done.

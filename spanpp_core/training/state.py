@@ -1,4 +1,4 @@
-"""What a run leaves on disk: the weights to use, and the state to go on from."""
+"""What a run leaves on disk: the weights to use, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..network.trainable import TrainableSpanPP
 from ..whole_file import write_whole
 
 STATE = "state.ckpt"
-"""What a stopped run goes on from."""
+"""What a stopped run resumes from."""
 
 WEIGHTS = "spanpp.safetensors"
 """The result: averaged weights, to use or to train further."""
