@@ -95,14 +95,14 @@ class Degradation:
 
 
 PHOTO = Degradation(
-    blur=0.12,
-    kernels={"bicubic": 0.8, "bilinear": 0.1, "area": 0.1},
+    blur=0.04,
+    kernels={"bicubic": 0.9, "bilinear": 0.05, "area": 0.05},
     noise=0.15,
     jpeg=0.85,
     jpeg_again=0.2,
 )
-"""Photos as people have them: from a camera or a site, perhaps saved twice. Where three in
-ten were blurred, networks sharpened what was out of focus by nature."""
+"""Photos as people have them: from a camera or a site, perhaps saved twice. With more
+blur in training, networks sharpen what is out of focus by nature."""
 
 DEGRADATIONS: Mapping[DegradationName, Degradation] = {
     "none": Degradation(),
