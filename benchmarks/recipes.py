@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -31,9 +32,8 @@ from spanpp_core import BACKENDS, SpanPPDescriptor
 from spanpp_core.command.train import FABRIC_PRECISIONS
 from spanpp_core.training import folder, initial, loop
 from spanpp_core.training.brightness import balanced, brightness_batches
-from spanpp_core.training.degradation import DEGRADATIONS
 from spanpp_core.training.losses import LOSSES
-from spanpp_core.training.patches import Patches, smallest_side
+from spanpp_core.training.patches import smallest_side
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.recipe import Recipe
 from spanpp_core.training.state import WEIGHTS
@@ -88,19 +88,7 @@ def trained(recipe: Recipe, photos: Photos, out: Path) -> Path:
     )
     fabric.launch()
 
-    def patches(rank: int) -> Patches:
-        return Patches(
-            photos,
-            recipe.draw(),
-            recipe.patch,
-            recipe.batch,
-            recipe.seed,
-            rank,
-            DEGRADATIONS[recipe.degrade],
-            recipe.choices,
-            recipe.flat,
-        )
-
+    patches = partial(recipe.patches, photos)
     loop.train(
         initial.network_of(
             Path(recipe.weights or ""), recipe.scales, recipe.seed, recipe.branches

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,9 +151,8 @@ def train(
     from ..training import folder as photo_folder  # noqa: PLC0415
     from ..training import loop  # noqa: PLC0415
     from ..training.brightness import balanced, brightness_batches  # noqa: PLC0415
-    from ..training.degradation import DEGRADATIONS  # noqa: PLC0415
     from ..training.losses import LOSSES  # noqa: PLC0415
-    from ..training.patches import Patches, smallest_side  # noqa: PLC0415
+    from ..training.patches import smallest_side  # noqa: PLC0415
     from ..training.state import WEIGHTS  # noqa: PLC0415
     from ..training.validation import bicubic_by_scale, psnr_by_scale  # noqa: PLC0415
 
@@ -183,7 +183,6 @@ def train(
         )
     network = _network(made)
     held_out = [] if val is None else photo_folder.whole(val)
-    draw = made.draw()
     chosen = device_named(device)
     on_gpu = chosen.type == "cuda"
     # a report waits for the GPU
@@ -196,7 +195,7 @@ def train(
     photos = photo_folder.packed(
         folder,
         out,
-        smallest_side(made.patch, draw),
+        smallest_side(made.patch, made.draw()),
         lambda error: console.print(f"skipped: {error}", soft_wrap=True),
     )
     fabric = Fabric(
@@ -212,19 +211,7 @@ def train(
     elif workers is None:
         workers = 0 if chosen.type == "cpu" else min(16, os.cpu_count() or 1)
 
-    def patches(rank: int) -> Patches:
-        return Patches(
-            photos,
-            draw,
-            made.patch,
-            made.batch,
-            made.seed,
-            rank,
-            DEGRADATIONS[made.degrade],
-            made.choices,
-            made.flat,
-        )
-
+    patches = partial(made.patches, photos)
     stop = Stop(minutes)
     pixels = made.batch * devices * made.patch**2
     with Display(made.steps, pixels, console, fabric.is_global_zero) as display, stop:

@@ -17,7 +17,8 @@ from ..network.scale import MAX_SCALE, MIN_SCALE
 from ..optional import require
 from .degradation import DEGRADATIONS, DegradationName
 from .losses import LossName
-from .patches import ScaleDraw
+from .patches import Patches, ScaleDraw
+from .photos import Photos
 from .schedule import Schedule
 
 TrainingPrecision = Literal["fp32", "bf16"]
@@ -168,6 +169,20 @@ class Recipe:
                 self.scales, self.fractions, self.shares, self.between
             )
         return ScaleDraw.whole(self.scales, self.shares)
+
+    def patches(self, photos: Photos, rank: int = 0) -> Patches:
+        """Returns the batches of a process, see `Patches`."""
+        return Patches(
+            photos,
+            self.draw(),
+            self.patch,
+            self.batch,
+            self.seed,
+            rank,
+            DEGRADATIONS[self.degrade],
+            self.choices,
+            self.flat,
+        )
 
     def schedule(self, save_every: int, log_every: int = 10) -> Schedule:
         """Returns how long and how fast."""
