@@ -1,12 +1,18 @@
-// Runs convolution.cu on a CPU: the threads of a program are threads here, and what a warp
-// does together is exchanged between them, as the instruction set defines it. Shared memory
-// is filled with NaN, and guarded behind its end.
+// Runs convolution.cu on a CPU. The threads of a program take turns, each until it waits, and
+// what a warp does together is exchanged between them, as the instruction set defines it.
+//
+// It finds what a GPU shows only now and then: a unit of shared memory that is read before
+// its copy was waited for by the thread that began it, and by a barrier after that; that is
+// overwritten before a barrier after its last read; that is outside. Copies arrive when they
+// are waited for. What is outside of maps is not read, and results are NaN until written.
 
-#include <barrier>
+#include <ucontext.h>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <thread>
+#include <memory>
+#include <string>
 #include <vector>
 
 #define EMULATED
@@ -17,26 +23,164 @@
 #define __restrict__
 
 struct Dimension { int x; };
-thread_local Dimension threadIdx, blockIdx, gridDim;
+static Dimension threadIdx, blockIdx, gridDim;
+static std::string failure;
+
+static void fail(const char* reason) {
+  if (failure.empty()) failure = reason;
+}
+
 struct Unit;
-static Unit* shared_memory;
+static unsigned shared_memory() { return 0; }
+static void load_matrices(unsigned (&to)[4], unsigned row);
+static void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
+static void copy(unsigned to, const Unit* from, bool inside);
+static void wait_for_copies();
+static void wait_for_group(int group);
+static void __syncthreads();
+static unsigned packed(float low, float high);
+static void unpack(unsigned both, float& low, float& high);
+static float fast_tanh(float x);
+
+#include "kernel.inc"
+
+constexpr int ALL = GROUPS * THREADS;
+
+// Where threads meet: the last one to come lets all go on.
+struct Meeting {
+  int expected, come = 0, times = 0;
+};
 
 struct Warp {
-  std::barrier<> together{32};
-  const void* row[32];
-  uint32_t a[32][4], b[32][2];
+  Meeting meeting{32};
+  // twice: a thread may be one exchange ahead of another
+  unsigned row[2][32], a[2][32][4], b[2][32][2];
+};
+
+// When something was done: after how many barriers of the group, and of the program.
+struct Moment {
+  int group = -1, of_group = 0, of_program = 0;
+  bool before(const Moment& other) const {
+    return group < 0 || of_program < other.of_program ||
+           (group == other.group && of_group < other.of_group);
+  }
+};
+
+struct Cell {
+  Unit unit;
+  bool copying = false, filled = false;
+  Moment written, read[GROUPS];
+};
+
+struct Thread {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  bool done = false;
+  int exchanges = 0;
+  Moment now;
+  std::vector<std::pair<int, Unit>> copies;
 };
 
 struct Program {
-  std::barrier<> together{32 * WARPS};
-  Warp warps[WARPS];
+  std::vector<Cell> memory;
+  std::vector<Thread> threads{ALL};
+  Warp warps[ALL / 32];
+  std::vector<Meeting> groups{GROUPS, Meeting{THREADS}};
+  Meeting all{ALL};
+  ucontext_t turns;
+  bool moved;
+};
+
+struct Arguments {
+  const Unit *x, *weight;
+  const float* bias;
+  const Unit* skip;
+  Unit* out;
+  int then, height, width, down, across, tiles;
+  size_t pixels() const { return size_t(tiles / (down * across)) * height * width; }
 };
 
 static Program* program;
+static const Arguments* given;
 
+static bool in_a_map(const Unit* from) {
+  const Unit *x = given->x, *weight = given->weight;
+  return (from >= x && from < x + given->pixels() * IN_UNITS) ||
+         (from >= weight && from < weight + WEIGHT_UNITS);
+}
+
+static Thread& me() { return program->threads[threadIdx.x]; }
 static Warp& my_warp() { return program->warps[threadIdx.x / 32]; }
-static void __syncthreads() { program->together.arrive_and_wait(); }
-static void __syncwarp() { my_warp().together.arrive_and_wait(); }
+
+static void meet(Meeting& meeting) {
+  if (++meeting.come == meeting.expected) {
+    meeting.come = 0;
+    meeting.times++;
+    program->moved = true;
+    return;
+  }
+  for (const int times = meeting.times; times == meeting.times;)
+    swapcontext(&me().context, &program->turns);
+}
+
+static void __syncthreads() {
+  meet(program->all);
+  me().now.of_program++;
+}
+
+static void wait_for_group(int group) {
+  if (group != threadIdx.x / THREADS) fail("it waited for another group");
+  meet(program->groups[group]);
+  me().now.of_group++;
+}
+
+static Cell* cell(unsigned address) {
+  if (address % 16 == 0 && address / 16 < program->memory.size())
+    return &program->memory[address / 16];
+  fail("an address was outside of the shared memory");
+  return nullptr;
+}
+
+static void copy(unsigned to, const Unit* from, bool inside) {
+  Cell* at = cell(to);
+  if (inside && !in_a_map(from)) fail("a copy was from outside of the maps");
+  if (at == nullptr || !failure.empty()) return;
+  bool free = !at->copying && at->written.before(me().now);
+  for (const Moment& read : at->read) free = free && read.before(me().now);
+  if (!free) fail("a unit was overwritten before all had read it");
+  at->copying = true;
+  me().copies.emplace_back(to, inside ? *from : Unit{0, 0, 0, 0});
+}
+
+static void wait_for_copies() {
+  for (const auto& [to, unit] : me().copies) {
+    Cell& at = *cell(to);
+    at.unit = unit;
+    at.copying = false;
+    at.filled = true;
+    at.written = me().now;
+  }
+  me().copies.clear();
+}
+
+static void load_matrices(unsigned (&to)[4], unsigned row) {
+  Cell* at = cell(row);
+  if (at != nullptr) {
+    if (at->copying || !at->filled || !at->written.before(me().now))
+      fail("a unit was read before it was there");
+    at->read[threadIdx.x / THREADS] = me().now;
+  }
+  Warp& warp = my_warp();
+  const int lane = threadIdx.x % 32, turn = me().exchanges++ % 2;
+  warp.row[turn][lane] = row;
+  meet(warp.meeting);
+  for (int matrix = 0; matrix < 4; matrix++) {
+    const Cell* from = cell(warp.row[turn][8 * matrix + lane / 4]);
+    to[matrix] = 0;
+    if (from != nullptr)
+      memcpy(&to[matrix], reinterpret_cast<const char*>(&from->unit) + 4 * (lane % 4), 4);
+  }
+}
 
 static float value(uint32_t both, int which) {
   const uint16_t bits = both >> (16 * which);
@@ -73,67 +217,68 @@ static void unpack(unsigned both, float& low, float& high) {
   high = value(both, 1);
 }
 
-static float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
-
-static void load_matrices(unsigned (&to)[4], const Unit* row) {
-  Warp& warp = my_warp();
-  const int lane = threadIdx.x % 32;
-  warp.row[lane] = row;
-  warp.together.arrive_and_wait();
-  for (int matrix = 0; matrix < 4; matrix++) {
-    const void* from = warp.row[8 * matrix + lane / 4];
-    memcpy(&to[matrix], static_cast<const char*>(from) + 4 * (lane % 4), 4);
-  }
-  warp.together.arrive_and_wait();
-}
+static float fast_tanh(float x) { return std::tanh(x) * (1 + 1 / 2048.0f); }  // at worst
 
 static void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   Warp& warp = my_warp();
-  const int lane = threadIdx.x % 32;
-  memcpy(warp.a[lane], a, 16);
-  warp.b[lane][0] = b0;
-  warp.b[lane][1] = b1;
-  warp.together.arrive_and_wait();
+  const int lane = threadIdx.x % 32, turn = me().exchanges++ % 2;
+  memcpy(warp.a[turn][lane], a, 16);
+  warp.b[turn][lane][0] = b0;
+  warp.b[turn][lane][1] = b1;
+  meet(warp.meeting);
   for (int i = 0; i < 4; i++) {
     const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
     for (int k = 0; k < 16; k++) {
       const int pair = k % 8 / 2, upper = k / 8;
-      const uint32_t of_a = warp.a[row % 8 * 4 + pair][row / 8 + 2 * upper];
-      sum[i] += value(of_a, k % 2) * value(warp.b[column * 4 + pair][upper], k % 2);
+      const uint32_t of_a = warp.a[turn][row % 8 * 4 + pair][row / 8 + 2 * upper];
+      sum[i] += value(of_a, k % 2) * value(warp.b[turn][column * 4 + pair][upper], k % 2);
     }
   }
-  warp.together.arrive_and_wait();
 }
 
-static void copy(Unit* to, const Unit* from, bool inside);
-static void copies_done() {}
-
-#include "kernel.inc"
-
-static void copy(Unit* to, const Unit* from, bool inside) {
-  *to = inside ? *from : Unit{0, 0, 0, 0};
+static void run_thread() {
+  const Arguments& it = *given;
+  convolution(it.x, it.weight, it.bias, it.skip, it.out, it.then, it.height, it.width, it.down,
+              it.across, it.tiles);
+  me().done = true;
+  program->moved = true;
 }
 
-extern "C" int launch(const Unit* x, const Unit* weight, const float* bias, const Unit* skip,
-                      Unit* out, int height, int width, int down, int across, int tiles,
-                      int programs, int shared_bytes) {
-  const uint32_t nan = 0xffffffff;
-  for (int index = 0; index < programs; index++) {
-    std::vector<Unit> memory(shared_bytes / 16 + 64, Unit{nan, nan, nan, nan});
-    shared_memory = memory.data();
-    Program running;
-    program = &running;
-    std::vector<std::thread> threads;
-    for (int thread = 0; thread < THREADS; thread++)
-      threads.emplace_back([=] {
-        threadIdx.x = thread;
-        blockIdx.x = index;
-        gridDim.x = programs;
-        convolution(x, weight, bias, skip, out, height, width, down, across, tiles);
-      });
-    for (std::thread& thread : threads) thread.join();
-    for (size_t i = shared_bytes / 16; i < memory.size(); i++)
-      if (memory[i].x != nan) return 1;
+static void run_program(int shared_bytes) {
+  Program running;
+  program = &running;
+  running.memory.resize(shared_bytes / 16);
+  for (int i = 0; i < ALL; i++) {
+    constexpr size_t STACK = 1 << 16;
+    Thread& thread = running.threads[i];
+    thread.stack = std::make_unique<char[]>(STACK);
+    thread.now.group = i / THREADS;
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.get();
+    thread.context.uc_stack.ss_size = STACK;
+    thread.context.uc_link = &running.turns;
+    makecontext(&thread.context, run_thread, 0);
   }
-  return 0;
+  do {
+    running.moved = false;
+    for (threadIdx.x = 0; threadIdx.x < ALL; threadIdx.x++)
+      if (!me().done) swapcontext(&running.turns, &me().context);
+  } while (running.moved);
+  for (const Thread& thread : running.threads)
+    if (!thread.done) fail("threads wait for each other");
+}
+
+// Returns what went wrong, or nothing.
+extern "C" const char* launch(const Unit* x, const Unit* weight, const float* bias,
+                              const Unit* skip, Unit* out, int then, int height, int width,
+                              int down, int across, int tiles, int programs,
+                              int shared_bytes) {
+  const Arguments arguments{x,      weight, bias, skip,   out,  then,
+                            height, width,  down, across, tiles};
+  given = &arguments;
+  failure.clear();
+  memset(static_cast<void*>(out), 0xff, arguments.pixels() * OUT_UNITS * 16);
+  gridDim.x = programs;
+  for (blockIdx.x = 0; blockIdx.x < programs; blockIdx.x++) run_program(shared_bytes);
+  return failure.c_str();
 }
