@@ -13,7 +13,8 @@ from upscalers import Run, name_of
 
 import spanpp_core
 from spanpp_core import Backend, SpanPPDescriptor
-from spanpp_core.backends import cupy, fastest
+from spanpp_core.backends import fastest
+from spanpp_core.backends.convolution import shape_times
 from spanpp_core.network.hyperparameters import Hyperparameters
 
 
@@ -124,7 +125,7 @@ def end_to_end(
         f" {min(best.values()) / limit:.1f} times the larger one"
     )
     if "cupy" in (backend, *others) and "cupy" not in network.backends.failures:
-        times_of = cupy.shape_times(model.model.hyper.channels, dtype, device)
+        times_of = shape_times(model.model.hyper.channels, dtype, device)
         by_time = sorted((taken, tuple(shape)) for shape, taken in times_of.items())
         shapes = ", ".join(f"{taken:.3f} ms as {shape}" for taken, shape in by_time)
         print(f"a convolution of cupy, the first one is chosen: {shapes}")

@@ -6,47 +6,25 @@ for them, with all that is done to its result. It needs no Triton, which is for 
 
 from __future__ import annotations
 
-import functools
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from ..network.ends import end_dtype
 from ..network.model import SpanPP
-from ..optional import require
+from .convolution import (
+    CHANNELS_AT_ONCE,
+    TYPES,
+    Convolution,
+    Kind,
+    Layer,
+    fastest_shape,
+    packed,
+)
 from .prepared import PreparedRunner
-
-SOURCE = Path(__file__).with_name("convolution.cu")
-
-COLUMNS = 16
-"""Pixels of a row that a group of warps makes at once."""
-
-
-class Shape(NamedTuple):
-    """How the kernel divides its work; `convolution.cu` says what it means."""
-
-    rows: int
-    warps: int
-    groups: int
-    stages: int
-    programs: int
-
-
-SHAPES = (Shape(16, 4, 1, 1, 3), Shape(12, 4, 3, 2, 1), Shape(12, 4, 2, 1, 1))
-"""
-Of these the fastest runs. The second is for the 227 KB of shared memory of an H100; the
-others fit into the 99 KB of every GPU that the kernel is for.
-"""
-
-RESERVED = 1024
-"""Bytes of shared memory that the driver takes for each program."""
-
-TIMED_SIZE = (1080, 1920)
-"""Height and width of the map that the shapes are timed on."""
 
 CAPABILITY = (8, 0)
 """The oldest CUDA compute capability that the kernel is for."""
@@ -57,157 +35,21 @@ FASTEST_ON = ((9, 0),)
 MOST_CHANNELS = 48
 """What leaves room in the shared memory of every such GPU."""
 
-TYPES = {torch.float16: (), torch.bfloat16: ("-DBFLOAT16",)}
-"""The options that the kernel is compiled with, for the dtypes of its maps."""
 
-Then = Literal["nothing", "silu", "add", "gate"]
-"""
-What is done to a value ``o`` of the convolution, where ``s`` is that of another map:
-nothing, ``silu(o)``, ``o + s`` or ``(o + s) * (sigmoid(o) - 1/2)``.
-"""
+class _Ends(NamedTuple):
+    """The first layer, and the last ones as `LastLayers` has them."""
 
-THENS: tuple[Then, ...] = ("nothing", "silu", "add", "gate")
-"""In the order of the kernel."""
-
-
-class Convolution:
-    """A 3x3 convolution of C channels to C with zeros around, and what follows it.
-
-    It is for the current CUDA device.
-
-    Args:
-        channels: C, a multiple of 16.
-        dtype: A key of `TYPES`.
-        shape: How the work is divided. It changes no result.
-
-    Raises:
-        Exception: CuPy is not installed, or cannot compile here.
-    """
-
-    def __init__(self, channels: int, dtype: torch.dtype, shape: Shape) -> None:
-        self._cupy: Any = require("The backend cupy", "cupy", "cupy")
-        sizes = {"INPUTS": channels, "OUTPUTS": channels, "SIDE": 3}
-        sizes |= {name.upper(): value for name, value in shape._asdict().items()}
-        options = ("-std=c++17", *(f"-D{k}={v}" for k, v in sizes.items()))
-        code = SOURCE.read_text("utf-8")
-        self._kernel = self._cupy.RawKernel(code, "convolution", options + TYPES[dtype])
-        self._shape = shape
-        self._shared = shared_bytes(channels, shape)
-        self._kernel.max_dynamic_shared_size_bytes = self._shared
-        gpu = self._cupy.cuda.Device().attributes
-        at_once = gpu["MaxSharedMemoryPerMultiprocessor"] // (self._shared + RESERVED)
-        self._most = min(shape.programs, at_once) * gpu["MultiProcessorCount"]
-
-    def __call__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        then: Then,
-        skip: Tensor | None = None,
-    ) -> Tensor:
-        """Convolves a map.
-
-        Args:
-            x: (N, C, H, W), channels-last.
-            weight: As `packed` returns it.
-            bias: (C,) in float32.
-            then: What is done to the result.
-            skip: The other map, of the shape and layout of ``x``.
-
-        Returns:
-            The result, of the shape and layout of ``x``.
-        """
-        n, _, height, width = x.shape
-        out = torch.empty_like(x)
-        shape = self._shape
-        down, across = -(-height // shape.rows), -(-width // COLUMNS)
-        tiles = n * down * across
-        with torch.cuda.device_of(x):
-            stream = torch.cuda.current_stream(x.device).cuda_stream
-            pointers = (x, weight, bias, skip, out)
-            sizes = (THENS.index(then), height, width, down, across, tiles)
-            with self._cupy.cuda.ExternalStream(stream):
-                self._kernel(
-                    (min(tiles, self._most),),
-                    (32 * shape.warps * shape.groups,),
-                    (
-                        *(0 if each is None else each.data_ptr() for each in pointers),
-                        *map(np.int32, sizes),
-                    ),
-                    shared_mem=self._shared,
-                )
-        return out
-
-
-def packed(weight: Tensor) -> Tensor:
-    """Returns a weight (C, C, 3, 3) as the kernel reads it.
-
-    (9, C / 8, C, 8): tap, input channels, output channel, input channels. The output
-    channels are in the order in which a thread of the kernel has whole units of them.
-    """
-    channels = len(weight)
-    numbers = torch.arange(channels, device=weight.device)
-    order = [
-        numbers[first : first + 32].view(4, -1, 2).transpose(0, 1).flatten()
-        for first in range(0, channels, 32)
-    ]
-    by_tap = weight[torch.cat(order)].permute(2, 3, 1, 0)
-    by_unit = by_tap.reshape(9, channels // 8, 8, channels)
-    return by_unit.transpose(2, 3).contiguous()
-
-
-def shared_bytes(channels: int, shape: Shape) -> int:
-    """Returns the shared memory of a program: all weights, and maps of its groups."""
-    units, pixels = channels // 8, (shape.rows + 2) * (COLUMNS + 2)
-    plane = pixels + 1 - pixels % 2
-    return 16 * units * (9 * channels + shape.groups * shape.stages * plane)
-
-
-def fastest_shape(channels: int, dtype: torch.dtype, device: torch.device) -> Shape:
-    """Returns the shape in which the kernel is fastest on a CUDA GPU.
-
-    They are timed once, or as soon as there is memory for it: until then it is the first.
-    """
-    try:
-        times = shape_times(channels, dtype, device)
-    except torch.cuda.OutOfMemoryError:
-        return SHAPES[0]
-    return min(times, key=lambda shape: times[shape])
-
-
-@functools.cache
-def shape_times(
-    channels: int, dtype: torch.dtype, device: torch.device
-) -> dict[Shape, float]:
-    """Returns the milliseconds that a convolution takes in each shape that fits a GPU."""
-    cupy: Any = require("The backend cupy", "cupy", "cupy")
-    generator = torch.Generator(device).manual_seed(
-        0
-    )  # that of the host stays as it is
-    x, weight = (
-        torch.rand(shape, generator=generator, device=device, dtype=dtype)
-        for shape in ((1, *TIMED_SIZE, channels), (9, channels // 8, channels, 8))
-    )
-    x, bias = x.movedim(-1, 1), torch.zeros(channels, device=device)
-    taken: dict[Shape, list[float]] = {}
-    with torch.no_grad(), torch.cuda.device(device):
-        most = cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
-        fitting = [each for each in SHAPES if shared_bytes(channels, each) <= most]
-        runs = {shape: Convolution(channels, dtype, shape) for shape in fitting}
-        for _ in range(6):
-            for shape, run in runs.items():
-                began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                began.record()
-                run(x, weight, bias, "silu")
-                ended.record()
-                ended.synchronize()
-                taken.setdefault(shape, []).append(began.elapsed_time(ended))
-    return {shape: min(each) for shape, each in taken.items()}
+    first: Layer
+    image: Layer
+    last_block: Layer
+    first_block: Layer
+    last_activation: Layer
 
 
 class CupyRunner(PreparedRunner):
-    """A network whose blocks run by `Convolution`, and Triton between where it is.
+    """A network that runs by `Convolution`; in bfloat16 its blocks, as the ends are float32.
+
+    Between PyTorch's convolutions Triton runs, where it is installed.
 
     Args:
         network: In float16 or bfloat16, on a CUDA device; a copy of its weights is kept.
@@ -230,12 +72,36 @@ class CupyRunner(PreparedRunner):
         else:
             self._pointwise = triton_kernels
         shape = fastest_shape(channels, network.dtype, device)
+
+        def convolution(inputs: int, side: int) -> Convolution:
+            return Convolution(Kind(inputs, channels, side), network.dtype, shape)
+
+        def layer(of: Convolution, weight: Tensor, bias: Tensor | None = None) -> Layer:
+            bias = torch.zeros(channels, device=device) if bias is None else bias
+            return Layer(of, packed(weight), bias.float())
+
         with torch.cuda.device(device):
-            self._convolution = Convolution(channels, network.dtype, shape)
-        self._packed = [
-            [(packed(conv.weight), conv.bias.float()) for conv in block]
-            for block in self._blocks
-        ]
+            body = convolution(channels, 3)
+            self._layers = [
+                [layer(body, *each) for each in block] for block in self._blocks
+            ]
+            self._ends: _Ends | None = None
+            if end_dtype(network.dtype) == network.dtype:
+                self._image_channels = (
+                    -(-network.hyper.in_channels // CHANNELS_AT_ONCE) * CHANNELS_AT_ONCE
+                )
+                of_image, of_pixels = (
+                    convolution(self._image_channels, 3),
+                    convolution(channels, 1),
+                )
+                last_block, first_block, last_activation = self._of_maps
+                self._ends = _Ends(
+                    first=layer(of_image, *self._first),
+                    image=layer(of_image, self._of_image, self._bias),
+                    last_block=layer(body, last_block),
+                    first_block=layer(of_pixels, first_block),
+                    last_activation=layer(of_pixels, last_activation),
+                )
         self._check(network)
 
     @staticmethod
@@ -246,11 +112,34 @@ class CupyRunner(PreparedRunner):
 
     @override
     def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        c1, c2, c3 = self._packed[index]
-        convolved = self._convolution
+        c1, c2, c3 = self._layers[index]
         x = x.contiguous(memory_format=torch.channels_last)
-        o1 = convolved(x, *c1, "silu")
-        return convolved(convolved(o1, *c2, "silu"), *c3, "gate", x), o1
+        o1 = c1(x, "silu")
+        return c3(c2(o1, "silu"), "gate", x), o1
+
+    @override
+    def _image(self, x: Tensor) -> Tensor:
+        if self._ends is None:
+            return super()._image(x)
+        n, channels, height, width = x.shape
+        wider = x.new_zeros((n, height, width, self._image_channels), dtype=self._dtype)
+        wider[..., :channels] = x.movedim(1, -1)
+        return wider.movedim(-1, 1)
+
+    @override
+    def _first_map(self, x: Tensor) -> Tensor:
+        if self._ends is None:
+            return super()._first_map(x)
+        return self._ends.first(x, "nothing")
+
+    @override
+    def _joined(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+        if self._ends is None:
+            return super()._joined(x, maps)
+        y = self._ends.image(x, "nothing")
+        y = self._ends.last_block(maps.pop(), "add", y)
+        y = self._ends.first_block(maps.pop(), "add", y)
+        return self._ends.last_activation(maps.pop(), "add", y)
 
 
 def is_fastest(channels: int, dtype: torch.dtype, device: torch.device) -> bool:
@@ -271,6 +160,6 @@ def _reason_against(
         return f"here it is for CUDA devices, not {device}"
     if torch.cuda.get_device_capability(device) < CAPABILITY:
         return "it is for GPUs of compute capability 8.0 and later"
-    if dtype not in TYPES or channels % 16 or channels > MOST_CHANNELS:
+    if dtype not in TYPES or channels % CHANNELS_AT_ONCE or channels > MOST_CHANNELS:
         return f"it runs 16, 32 or {MOST_CHANNELS} channels in float16 or bfloat16"
     return None

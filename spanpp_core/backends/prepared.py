@@ -105,26 +105,41 @@ class PreparedRunner:
 
     def features(self, x: Tensor) -> Tensor:
         """Computes `SpanPP.features`."""
-        pointwise = self._pointwise
-        x = x.to(end_dtype(self._dtype)).contiguous(memory_format=self._layout)
-        f0 = pointwise.add_bias(
-            F.conv2d(x, self._first.weight, padding=1), self._first.bias, self._dtype
-        )
+        x = self._image(x)
+        f0 = self._first_map(x)
         # no name holds a map longer than it is read: five are in memory at most
         b = b1 = self._block(0, f0)[0]
         del f0
         for index in range(1, len(self._blocks) - 1):
             b = self._block(index, b)[0]
         b, o1 = self._block(len(self._blocks) - 1, b)
+        maps = [o1, b1, b]
+        del b, b1, o1
+        return self._joined(x, maps)
+
+    def _image(self, x: Tensor) -> Tensor:
+        """Returns the image as the first and the last layers read it."""
+        return x.to(end_dtype(self._dtype)).contiguous(memory_format=self._layout)
+
+    def _first_map(self, x: Tensor) -> Tensor:
+        """Returns what the first block reads."""
+        y = F.conv2d(x, self._first.weight, padding=1)
+        return self._pointwise.add_bias(y, self._first.bias, self._dtype)
+
+    def _joined(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+        """Computes the last layers.
+
+        Args:
+            x: As `_image` returns it.
+            maps: The last activation, the first block's output and the last one's, as in
+                `LastLayers`. The list is emptied, each is freed when it was read.
+        """
         body, first_block, activation = self._of_maps
-        y = F.conv2d(b, body, padding=1)
-        del b
-        y1 = F.conv2d(b1, first_block)
-        del b1
-        y2 = F.conv2d(o1, activation)
-        del o1
+        y = F.conv2d(maps.pop(), body, padding=1)
+        y1 = F.conv2d(maps.pop(), first_block)
+        y2 = F.conv2d(maps.pop(), activation)
         last = F.conv2d(x, self._of_image, padding=1)
-        return pointwise.sum_bias_((y, y1, y2), self._bias, last)
+        return self._pointwise.sum_bias_((y, y1, y2), self._bias, last)
 
     def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Computes `SPAB.forward`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cuda_emulator
 import pytest
 import torch
 from torch import Tensor
@@ -18,3 +21,14 @@ def _every_line_anew():
 @pytest.fixture
 def images() -> Tensor:
     return torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def _compiled_kernels(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def _cuda_emulated(monkeypatch, _compiled_kernels):
+    """CUDA kernels run on the CPU."""
+    cuda_emulator.install(monkeypatch, _compiled_kernels)

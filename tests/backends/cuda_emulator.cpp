@@ -271,12 +271,13 @@ static void run_program(int shared_bytes) {
 // Returns what went wrong, or nothing.
 extern "C" const char* launch(const Unit* x, const Unit* weight, const float* bias,
                               const Unit* skip, Unit* out, int then, int height, int width,
-                              int down, int across, int tiles, int programs,
+                              int down, int across, int tiles, int programs, int threads,
                               int shared_bytes) {
   const Arguments arguments{x,      weight, bias, skip,   out,  then,
                             height, width,  down, across, tiles};
   given = &arguments;
   failure.clear();
+  if (threads != ALL) fail("a program was started with another number of threads");
   memset(static_cast<void*>(out), 0xff, arguments.pixels() * OUT_UNITS * 16);
   gridDim.x = programs;
   for (blockIdx.x = 0; blockIdx.x < programs; blockIdx.x++) run_program(shared_bytes);

@@ -1,0 +1,154 @@
+"""The convolution for CUDA, on a CPU: each instruction that a warp does together emulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cuda_emulator import H100, needs_compiler
+from torch import Tensor
+
+from spanpp_core.backends import convolution
+from spanpp_core.backends.convolution import (
+    SHAPES,
+    Convolution,
+    Kind,
+    Shape,
+    Then,
+    packed,
+)
+
+
+def random_map(*shape: int, dtype: torch.dtype) -> Tensor:
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    return made.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+FOLLOWED: dict[Then, Callable[[Tensor, Tensor], Tensor]] = {
+    "nothing": lambda o, s: o,
+    "silu": lambda o, s: F.silu(o),
+    "add": lambda o, s: o + s,
+    "gate": lambda o, s: (o + s) * (o.sigmoid() - 0.5),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("kind", "size", "dtype", "most"),
+    [
+        ((48, 48, 3), (1, 5, 7), torch.float16, 4e-3),
+        ((16, 16, 3), (3, 17, 39), torch.float16, 4e-3),
+        ((32, 32, 3), (1, 1, 81), torch.bfloat16, 3e-2),
+        ((16, 48, 3), (2, 13, 18), torch.float16, 4e-3),
+        ((48, 48, 1), (1, 13, 34), torch.float16, 4e-3),
+    ],
+)
+@pytest.mark.usefixtures("_cuda_emulated")
+def test_it_is_a_convolution_with_what_follows_in_any_shape(kind, size, dtype, most):
+    inputs, outputs, side = kind
+    n, height, width = size
+    x = random_map(n, inputs, height, width, dtype=dtype)
+    skip = random_map(n, outputs, height, width, dtype=dtype)
+    weight = 0.05 * random_map(outputs, inputs, side, side, dtype=dtype)
+    bias = torch.randn(outputs)
+    o = F.conv2d(x.float(), weight.float(), bias, padding=side // 2)
+    matrix = packed(weight)
+    runs = [Convolution(Kind(*kind), dtype, shape) for shape in SHAPES]
+    for then, expected in FOLLOWED.items():
+        first, *others = (run(x, matrix, bias, then, skip) for run in runs)
+        for other in others:
+            assert torch.equal(other, first), "how the work is divided changes a result"
+        torch.testing.assert_close(
+            first.float(), expected(o, skip.float()), rtol=most, atol=most, msg=then
+        )
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("missing", "failure"),
+    [
+        ("    wait_for_copies();\n", "read before it was there"),
+        ("    wait_for_group(group);  // all of this", "read before it was there"),
+        (
+            "      wait_for_group(group);  // all have",
+            "overwritten before all had read",
+        ),
+        ("  __syncthreads();", "read before it was there"),
+    ],
+)
+@pytest.mark.usefixtures("_cuda_emulated")
+def test_a_missing_barrier_is_found(missing, failure, monkeypatch, tmp_path):
+    """What computes the right values here may still be a race on a GPU."""
+    code = convolution.SOURCE.read_text("utf-8")
+    assert missing in code
+    monkeypatch.setattr(convolution, "SOURCE", tmp_path / "convolution.cu")
+    convolution.SOURCE.write_text(
+        code.replace(missing, "//" if "//" in missing else "")
+    )
+    x = random_map(1, 16, 50, 80, dtype=torch.float16)
+    matrix = packed(random_map(16, 16, 3, 3, dtype=torch.float16))
+
+    def run_all() -> None:
+        for shape in SHAPES:
+            run = Convolution(Kind(16, 16, 3), torch.float16, shape)
+            run(x, matrix, torch.zeros(16), "silu")
+
+    with pytest.raises(AssertionError, match=failure):
+        run_all()
+
+
+def test_the_fastest_shape_runs_once_there_is_memory_to_time_it(monkeypatch):
+    where = (48, torch.float16, torch.device("cuda"))
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(convolution, "shape_times", full)
+    assert convolution.fastest_shape(*where) == SHAPES[0]
+    times = dict(zip(SHAPES, (0.4, 0.2, 0.3)))
+    monkeypatch.setattr(convolution, "shape_times", lambda *_: times)
+    assert convolution.fastest_shape(*where) == SHAPES[1]
+
+
+@pytest.mark.parametrize("channels", [16, 32, 48])
+def test_shapes_fit_into_the_shared_memory_that_gpus_have(channels):
+    bytes_of = [Kind(channels, channels, 3).shared_bytes(shape) for shape in SHAPES]
+    assert max(bytes_of[0], bytes_of[-1]) <= 99 * 1024
+    assert max(bytes_of) <= H100["MaxSharedMemoryPerBlockOptin"]
+
+
+@pytest.mark.parametrize(
+    ("optin", "fitting"), [(99, (0, 3)), (163, (0, 2, 3)), (227, (0, 1, 2))]
+)
+@pytest.mark.usefixtures("_cuda_emulated")
+def test_shapes_that_fit_a_gpu_are_timed_on_it(monkeypatch, optin, fitting):
+    class Event:
+        def __init__(self, enable_timing: bool) -> None: ...
+
+        def record(self) -> None: ...
+
+        def synchronize(self) -> None: ...
+
+        def elapsed_time(self, other: Event) -> float:
+            return 1.0
+
+    ran: list[Shape] = []
+
+    class Noting:
+        def __init__(self, kind, dtype, shape) -> None:
+            self._shape = shape
+
+        def __call__(self, x, weight, bias, then) -> None:
+            assert x.is_contiguous(memory_format=torch.channels_last)
+            ran.append(self._shape)
+
+    monkeypatch.setitem(H100, "MaxSharedMemoryPerBlockOptin", optin * 1024)
+    monkeypatch.setattr(convolution, "TIMED_SIZE", (2, 3))
+    monkeypatch.setattr(convolution, "Convolution", Noting)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    times = convolution.shape_times.__wrapped__(48, torch.float16, torch.device("cpu"))
+    expected = [SHAPES[index] for index in fitting]
+    assert list(times) == expected
+    assert ran[: len(expected)] == expected
