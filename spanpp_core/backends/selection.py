@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable
 from fractions import Fraction
@@ -41,7 +42,7 @@ BACKENDS: tuple[Backend, ...] = (
 )
 
 Region = Callable[[Tensor, Fraction, Window], Tensor]
-"""Computes what `SpanPP.region` does; its result lasts until the next call."""
+"""Computes what `SpanPP.region` does, in any dtype; its result lasts until the next call."""
 
 OPENVINO_PIXELS = 2**19
 """
@@ -203,7 +204,13 @@ def fastest(
     if backend != "auto":
         return backend
     dtype, device = dtype or network.dtype, device or network.conv_cat.weight.device
-    if device.type == "cuda" and is_fastest(network.hyper.channels, dtype, device):
+    return _fastest(network.hyper.channels, dtype, device)
+
+
+@functools.cache
+def _fastest(channels: int, dtype: torch.dtype, device: torch.device) -> Backend:
+    """Returns what is fastest; to look for packages takes longer than to launch kernels."""
+    if device.type == "cuda" and is_fastest(channels, dtype, device):
         return "cupy"
     if device.type == "cuda" and find_spec("triton"):
         capability = torch.cuda.get_device_capability(device)

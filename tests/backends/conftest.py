@@ -9,13 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from spanpp_core.backends import fallback
+from spanpp_core.backends import fallback, selection
 
 
 @pytest.fixture(autouse=True)
 def _every_line_anew():
     """The same reason is logged only once in a process."""
     fallback._log_once.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _chosen_anew():
+    """What is installed is looked up only once in a process."""
+    selection._fastest.cache_clear()
+    yield
+    selection._fastest.cache_clear()
 
 
 @pytest.fixture

@@ -106,11 +106,23 @@ def test_auto_is_what_was_measured_faster(model, monkeypatch):
         monkeypatch.setattr(
             selection.platform, "machine", lambda machine=machine: machine
         )
+        selection._fastest.cache_clear()
         assert fastest(model.with_dtype(dtype).model, "auto") == expected
     monkeypatch.setattr(selection, "find_spec", lambda name: None)
+    selection._fastest.cache_clear()
     assert fastest(model.model, "auto") == "torch"
     assert fastest(model.model, "compile") == "compile"
     assert isinstance(model.backends, Backends)
+
+
+def test_packages_are_looked_up_once_for_all_calls(model, monkeypatch):
+    """It takes longer than to launch a few kernels."""
+    asked: list[str] = []
+    monkeypatch.setattr(selection, "find_spec", asked.append)
+    monkeypatch.setattr(selection.platform, "machine", lambda: "x86_64")
+    for _ in range(3):
+        upscale(model, torch.rand(1, 3, 8, 8))
+    assert asked == ["openvino"]
 
 
 @pytest.mark.parametrize(

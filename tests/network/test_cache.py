@@ -30,6 +30,16 @@ def test_kernels_are_made_once_per_scale(model, monkeypatch):
     assert made == [2.0, 3.0]
 
 
+def test_a_change_of_any_weight_changes_the_version(model):
+    seen = {cache.weights_version(model.model)}
+    with torch.no_grad():
+        weights = list(model.model.parameters())
+        for weight in weights:
+            weight.mul_(1)
+            seen.add(cache.weights_version(model.model))
+    assert len(seen) == 1 + len(weights)
+
+
 @pytest.mark.parametrize("how", ["load", "assign", "in place", "inference load"])
 def test_cache_follows_the_weights(how: str):
     state = training_network(seed=1).fused_state_dict()
