@@ -18,7 +18,6 @@ from ...spanpp_core import (
     ToMultiple,
     Upscaling,
     prepare,
-    values_outside,
 )
 from .any_model import as_spanpp
 from .compatibility import node_schema, one_of
@@ -119,8 +118,14 @@ class SpanPPUpscale(io.ComfyNode):
         result = result_buffer((frames, out_height, out_width, channels))
         run = run.with_free_memory(bring_to_device(spanpp, run.working_memory))
         progress = TileProgress(LivePreview(image, result))
-        run.run(image.movedim(-1, 1), out=result.movedim(-1, 1), on_progress=progress)
-        info = _description(run, wanted, frames, progress.tiles, values_outside(image))
+        outside: list[tuple[float, float]] = []
+        run.run(
+            image.movedim(-1, 1),
+            out=result.movedim(-1, 1),
+            on_progress=progress,
+            on_outside=outside.append,
+        )
+        info = _description(run, wanted, frames, progress.tiles, outside)
         info += f" · {time.monotonic() - began:.2f} s"
         seen = {"input": [width, height], "scale": spanpp.scale}  # for web/upscale.js
         return io.NodeOutput(
@@ -133,7 +138,7 @@ def _description(
     wanted: Size,
     frames: int,
     tiles: int,
-    kept: tuple[float, float] | None,
+    outside: list[tuple[float, float]],
 ) -> str:
     """Says what was done, in the two lines a node shows."""
     (height, width), (out_height, out_width) = run.input_size, run.output_size
@@ -146,5 +151,5 @@ def _description(
         + ("" if frames == 1 else f"{frames} frames · ")
         + ("" if tiles == frames else f"{tiles} tiles of up to {run.tile} px · ")
         + str(run.dtype).removeprefix("torch.")
-        + (f" · values from {kept[0]:.3g} to {kept[1]:.3g} kept" if kept else "")
+        + "".join(f" · values from {a:.3g} to {b:.3g} kept" for a, b in outside)
     )

@@ -96,7 +96,7 @@ class PreparedRunner:
         """Returns what computes `SpanPP.region` with this network's weights."""
 
         def region(x: Tensor, scale: Fraction, window: Window) -> Tensor:
-            return network.pixels(self.features(x), scale, window).to(x.dtype)
+            return network.pixels(self.features(x), scale, window)
 
         return region
 
@@ -119,7 +119,8 @@ class PreparedRunner:
 
     def _image(self, x: Tensor) -> Tensor:
         """Returns the image as the first and the last layers read it."""
-        return x.to(end_dtype(self._dtype)).contiguous(memory_format=self._layout)
+        x = x.to(end_dtype(self._dtype), memory_format=self._layout)  # in one launch
+        return x.contiguous(memory_format=self._layout)  # a part of an image has gaps
 
     def _first_map(self, x: Tensor) -> Tensor:
         """Returns what the first block reads."""

@@ -116,7 +116,8 @@ class Upscaler:
         images.check_writable(pair.result, *run.output_size)
         pair.result.parent.mkdir(parents=True, exist_ok=True)
         picture = images.read(pair.source)
-        result = run.run(picture.pixels, on_progress=on_progress)
+        upscale = run.run if picture.floating else run.run_in_range
+        result = upscale(picture.pixels, on_progress=on_progress)
         images.write(pair.result, replace(picture, pixels=result))
         return _sizes(pair, run.input_size, run.output_size)
 

@@ -14,6 +14,7 @@ above 1 and beside, as it blurs what is above 1 and clips every edge up to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..resize import bicubic
+from .transfer import begin_read
 
 TOLERANCE = 0.5 / 255
 """How far values may lie outside [0, 1] and be clipped all the same: rounding of others."""
@@ -58,16 +60,15 @@ class RangeCurve:
 
     @classmethod
     def of(cls, image: Tensor) -> RangeCurve | None:
-        """Returns the curve for an image, or None if its values lie in [0, 1].
+        """Returns the curve for an image, or None where `values_outside` does.
 
-        NaN does not lie there. The ends of a curve are powers of two, so that the frames
-        of a scene have the same one.
+        The ends of a curve are powers of two, so that the frames of a scene have the same
+        one.
         """
-        least, largest = _ends(image)
-        if _is_in_range(least, largest):
+        ends = values_outside(image)
+        if ends is None:
             return None
-        if not all(map(math.isfinite, (least, largest))):
-            least, largest = _ends(finite(image))
+        least, largest = ends
         low = -_power_of_two_from(-least) if least < 0 else 0.0
         return cls(low, _power_of_two_from(max(1.0, largest)))
 
@@ -100,10 +101,29 @@ def values_outside(image: Tensor) -> tuple[float, float] | None:
         >>> values_outside(torch.tensor([0.0, 0.25, 1.001])) is None
         True
     """
-    ends = _ends(image)
-    if not all(map(math.isfinite, ends)):
-        ends = _ends(finite(image))
-    return None if _is_in_range(*ends) else ends
+    least, largest = _numbers(_ends(image))
+    if not (math.isfinite(least) and math.isfinite(largest)):
+        least, largest = _numbers(_ends(finite(image)))
+    return None if _is_in_range(least, largest) else (least, largest)
+
+
+class OutsideError(Exception):
+    """An image has values outside [0, 1], or NaN."""
+
+
+def begin_check(image: Tensor) -> Callable[[], None]:
+    """Begins to look for values outside [0, 1] and for NaN; returns what ends it.
+
+    That raises `OutsideError` if there are any. An image on a CUDA device is looked at
+    there meanwhile, any other one at the end.
+    """
+    end = begin_read(_ends(image)) if image.is_cuda else lambda: _ends(image)
+
+    def check() -> None:
+        if not _is_in_range(*_numbers(end())):
+            raise OutsideError
+
+    return check
 
 
 def finite(image: Tensor) -> Tensor:
@@ -156,11 +176,17 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
         made[:, channel] = mixed
 
 
-def _ends(image: Tensor) -> tuple[float, float]:
-    """Returns the least and the largest value; NaN if any value is."""
+def _ends(image: Tensor) -> Tensor:
+    """Returns the least and the largest value, (2,); NaN if any value is."""
     order = sorted(range(image.ndim), key=image.stride, reverse=True)
-    image = image.permute(order)  # as it lies in memory: many times faster
-    least, largest = image.aminmax()
+    image = image.detach().permute(order)  # as it lies in memory: many times faster
+    ends = image.new_empty(2)
+    torch.aminmax(image, out=(ends[0], ends[1]))
+    return ends
+
+
+def _numbers(ends: Tensor) -> tuple[float, float]:
+    least, largest = ends.cpu()
     return float(least), float(largest)
 
 

@@ -35,6 +35,14 @@ class Job:
         """Returns what each tile reads, (in_channels, h, w), views of `source`."""
         return [self.source[frame, :, t.in_rows, t.in_cols] for frame, t in self.items]
 
+    def batch(self) -> Tensor:
+        """Returns what all tiles read, (N, in_channels, h, w): a copy if need be."""
+        first, tile = self.items[0]
+        if self.items == [(first + i, tile) for i in range(len(self.items))]:
+            frames = slice(first, first + len(self.items))
+            return self.source[frames, :, tile.in_rows, tile.in_cols]
+        return torch.stack(self.tiles())
+
     def places(self) -> list[Tensor]:
         """Returns where the pixels of each tile go, (3 or 1, h, w), views of `target`."""
         return [
@@ -64,6 +72,8 @@ class Pipeline:
         dtype: What the network casts its input to.
         jobs: How many there are. A single one is copied directly: to pin memory for it
             would cost more than it saves.
+        meanwhile: Called once, when a GPU has its first work, before anything is written.
+            Whatever it raises reaches the caller.
     """
 
     def __init__(
@@ -74,11 +84,13 @@ class Pipeline:
         *,
         dtype: torch.dtype = torch.float32,
         jobs: int = 2,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self._region = region
         self._plan = plan
         self._device = device
         self._dtype = dtype
+        self._meanwhile = meanwhile
         self._streams = copy_streams(device) if jobs > 1 else None
         self.ahead = 0 if self._streams is None else 1
         """How many jobs may have begun before the oldest is ended."""
@@ -88,6 +100,9 @@ class Pipeline:
         x = self._moved_in(job)
         with exact_float32(self._device):
             y = self._region(x, self._plan.scale, job.items[0][1].window)
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         y = y.clamp_(0, 1)
         if job.target.shape[1] == 1 and y.shape[1] == 3:
             y = y.mean(1, keepdim=True, dtype=torch.float32)
@@ -100,7 +115,9 @@ class Pipeline:
 
     def _moved_in(self, job: Job) -> Tensor:
         """Returns the tiles of a job on the device, (N, in_channels, h, w)."""
-        tiles = job.tiles()
         if self._streams is not None and not job.source.is_cuda:
-            return moved_in(tiles, self._dtype, self._device, self._streams.into)
-        return torch.stack(tiles).to(self._device)
+            tiles, stream = job.tiles(), self._streams.into
+            return moved_in(tiles, self._dtype, self._device, stream)
+        # a result in main memory is waited for: by then the image has been copied, too
+        waited = self._device.type == "cuda" and job.target.device.type == "cpu"
+        return job.batch().to(self._device, non_blocking=waited)

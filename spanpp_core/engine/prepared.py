@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +11,15 @@ from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
-from .dynamic_range import RangeCurve, extend, finite
+from .dynamic_range import (
+    OutsideError,
+    RangeCurve,
+    begin_check,
+    extend,
+    finite,
+    values_outside,
+)
+from .memory import free_memory
 from .resized import part_of, upscale_to_size
 from .size import OutputSize
 from .tiled import (
@@ -44,6 +53,8 @@ class Upscaling:
     """The dtype that the network runs in."""
     device: torch.device
     """The device that it will run on."""
+    counted: int | None = None
+    """The bytes that are free there as a host counts them; None asks the device, once."""
 
     @property
     def scale(self) -> int | float:
@@ -88,11 +99,17 @@ class Upscaling:
         Read it once the model is on the device it will run on: free memory decides.
         """
         edge, largest = self.wanted_tile, max(self.input_size)
-        if edge is None and self.memory is None and self._is_small:
+        unlimited = self.memory is None and self.counted is None
+        if edge is None and unlimited and self._is_small:
             edge = largest
         if edge is None:
-            edge = auto_tile(self._network, self.memory)
+            edge = auto_tile(self._network, self.memory, free=self._free)
         return min(edge, largest)
+
+    @cached_property
+    def _free(self) -> int:
+        """The bytes that are free on the device, or were when it was first asked."""
+        return free_memory(self.device) if self.counted is None else self.counted
 
     @property
     def _is_small(self) -> bool:
@@ -110,18 +127,14 @@ class Upscaling:
         )
 
     def with_free_memory(self, free: int | None) -> Upscaling:
-        """Returns this run with the tile that fits into so many free bytes.
+        """Returns this run with tiles and batches that fit into so many free bytes.
 
         For hosts that free memory when it is needed, and count it as free already.
 
         Args:
-            free: Bytes on the device. With None, and where a tile was asked for, the run
-                stays as it is.
+            free: Bytes on the device. With None the run stays as it is.
         """
-        if free is None or self.wanted_tile is not None:
-            return self
-        edge = auto_tile(self._network, self.memory, free=free)
-        return replace(self, wanted_tile=edge)
+        return self if free is None else replace(self, counted=free)
 
     def run(
         self,
@@ -129,6 +142,7 @@ class Upscaling:
         *,
         out: Tensor | None = None,
         on_progress: Progress | None = None,
+        on_outside: Callable[[tuple[float, float]], object] | None = None,
     ) -> Tensor:
         """Upscales images of the size that this was prepared for.
 
@@ -136,6 +150,8 @@ class Upscaling:
             image: (N, C, H, W), see `upscale`.
             out: Where to write, (N, C, *output_size), of any strides and device.
             on_progress: Called after each batch of tiles, over all images.
+            on_outside: Called with what `values_outside` returns of the images, if that
+                is not None.
 
         Returns:
             ``out``, or a new tensor like it in the dtype and on the device of ``image``.
@@ -151,8 +167,16 @@ class Upscaling:
             )
         check_image(self.view, image)
         image = image.detach()
-        if RangeCurve.of(image) is None:
-            return self.run_in_range(image, out=out, on_progress=on_progress)
+        check = begin_check(image)
+        try:
+            if self.device.type == "cpu":  # a GPU runs meanwhile, perhaps in vain
+                check()
+                check = None
+            return self._run_in_range(image, out, on_progress, check)
+        except OutsideError:
+            pass
+        if on_outside is not None and (ends := values_outside(image)) is not None:
+            on_outside(ends)
         if out is None:
             channels = result_channels(self.view, image.shape[1])
             out = image.new_empty(len(image), channels, *self.output_size)
@@ -174,6 +198,15 @@ class Upscaling:
         on_progress: Progress | None = None,
     ) -> Tensor:
         """Does as `run` for images that are known to lie in [0, 1], without looking."""
+        return self._run_in_range(image, out, on_progress)
+
+    def _run_in_range(
+        self,
+        image: Tensor,
+        out: Tensor | None,
+        on_progress: Progress | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Tensor:
         return upscale_to_size(
             self._network,
             image,
@@ -182,6 +215,8 @@ class Upscaling:
             on_progress,
             out=out,
             memory=self.memory,
+            free=lambda: self._free,
+            meanwhile=meanwhile,
         )
 
     def _run_on(

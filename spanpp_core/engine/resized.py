@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
 from ..resize import resize
-from .memory import SHARE_OF_FREE, free_memory
+from .memory import SHARE_OF_FREE
 from .size import OutputSize
 from .tiled import Progress, result_channels, upscale_tiled
 
@@ -27,6 +28,8 @@ def upscale_to_size(
     *,
     out: Tensor | None = None,
     memory: int | None = None,
+    free: Callable[[], int],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Tensor:
     """Upscales images by the scale that a model is bound to, and resizes them to a size.
 
@@ -38,19 +41,40 @@ def upscale_to_size(
         on_progress: Called after each batch of tiles, over all images.
         out: Where to write, (N, C, *output.sides), of any strides and device.
         memory: As for `upscale_tiled`.
+        free: Likewise.
+        meanwhile: As for `Pipeline`.
     """
     count, _, height, width = image.shape
     made_size = output_size(height, width, model.scale)
     if made_size == output.sides:
-        return upscale_tiled(model, image, tile, on_progress, out=out, memory=memory)
+        return upscale_tiled(
+            model,
+            image,
+            tile,
+            on_progress,
+            out=out,
+            memory=memory,
+            free=free,
+            meanwhile=meanwhile,
+        )
     shape = (1, result_channels(model, image.shape[1]), *made_size)
     if out is None:
         out = image.new_empty(count, shape[1], *output.sides)
     rows, cols = output.window
+    place = _place(model, image, shape, free)
     for i in range(count):  # one at a time: the larger image is not asked for
         report = on_progress and part_of(on_progress, i, count)
-        larger = image.new_empty(shape, device=_place(model, image, shape))
-        upscale_tiled(model, image[i : i + 1], tile, report, out=larger, memory=memory)
+        larger = image.new_empty(shape, device=place)
+        upscale_tiled(
+            model,
+            image[i : i + 1],
+            tile,
+            report,
+            out=larger,
+            memory=memory,
+            free=free,
+            meanwhile=None if i else meanwhile,
+        )
         if made_size != output.picture:
             larger = resize(larger, output.picture)
         out[i].copy_(larger[0, :, rows, cols])
@@ -63,7 +87,10 @@ def part_of(on_progress: Progress, index: int, count: int) -> Progress:
 
 
 def _place(
-    model: SpanPPDescriptor, image: Tensor, shape: tuple[int, ...]
+    model: SpanPPDescriptor,
+    image: Tensor,
+    shape: tuple[int, ...],
+    free: Callable[[], int],
 ) -> torch.device:
     """Returns the device for the network's output before it is resized.
 
@@ -71,6 +98,6 @@ def _place(
     """
     if model.device.type == "cuda":
         needed = RESIZE_COPIES * math.prod(shape) * torch.float32.itemsize
-        if needed < SHARE_OF_FREE * free_memory(model.device):
+        if needed < SHARE_OF_FREE * free():
             return model.device
     return image.device

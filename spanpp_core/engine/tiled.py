@@ -35,6 +35,8 @@ def upscale_tiled(
     *,
     out: Tensor | None = None,
     memory: int | None = None,
+    free: Callable[[], int],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Tensor:
     """Upscales images by the scale that a model is bound to; see `upscale`.
 
@@ -45,6 +47,9 @@ def upscale_tiled(
         on_progress: Called after each batch of tiles.
         out: Where to write, (N, C, round(H*s), round(W*s)) of any strides and device.
         memory: Bytes that the work may take beside weights, input and output.
+        free: Says how many bytes are free on the device; it takes a GPU longer to say
+            than to upscale a small image, and is called for several tiles only.
+        meanwhile: As for `Pipeline`.
     """
     check_image(model, image)
     n, channels, height, width = image.shape
@@ -56,8 +61,7 @@ def upscale_tiled(
     elif out.shape != shape:
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
     tiles = list(plan.tiles(tile))
-    # to ask a GPU for its free memory takes longer than to upscale a small image
-    fit = _fit(model, memory) if n * len(tiles) > 1 else 1
+    fit = _fit(model, memory, free()) if n * len(tiles) > 1 else 1
     jobs: deque[Job] = deque()
     with torch.no_grad():
         for source, target in _planes(model, image, out):
@@ -72,6 +76,7 @@ def upscale_tiled(
                 model.device,
                 dtype=end_dtype(model.dtype),
                 jobs=len(jobs),
+                meanwhile=meanwhile,
             )
             _run(pipeline, plan, jobs, model.device, on_progress)
         finally:
@@ -98,7 +103,7 @@ def auto_tile(
     return _edge_of(_fit(model, memory, free), model.model.halo)
 
 
-def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None = None) -> int:
+def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None) -> int:
     """The input pixels that may be read at once now."""
     network, where = model.model, (model.dtype, model.device)
     backend = fastest(network, model.backend, *where)

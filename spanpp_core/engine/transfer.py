@@ -137,11 +137,11 @@ def moved_out(
             order = memory_order(target)
             place = target.permute(order)
             if place.is_contiguous() and place.is_pinned():
-                ready = image.permute(order).to(place.dtype).contiguous()
+                ready = _dense(image.permute(order), place.dtype)
                 place.copy_(ready, non_blocking=True)
             else:
                 dtype = narrower(place.dtype, image.dtype)
-                ready = image.permute(order).to(dtype).contiguous()
+                ready = _dense(image.permute(order), dtype)
                 buffer = _pinned(ready.shape, dtype)
                 staged.append((place, buffer.copy_(ready, non_blocking=True)))
         done = stream.record_event()
@@ -155,16 +155,38 @@ def moved_out(
     return end
 
 
+def begin_read(x: Tensor) -> Callable[[], Tensor]:
+    """Begins to copy a small tensor from a CUDA device; returns what ends it: the copy.
+
+    That waits for what makes the tensor, and for nothing that is launched later.
+    """
+    place = _pinned(x.shape, x.dtype).copy_(x, non_blocking=True)
+    done = torch.cuda.current_stream(x.device).record_event()
+
+    def end() -> Tensor:
+        done.synchronize()
+        return place
+
+    return end
+
+
 def copy_to(place: Tensor, pixels: Tensor) -> None:
     """Copies an image (C, H, W) to a place of any strides, on any device, and waits.
 
-    From a GPU to main memory the axes are put into order before, on the GPU.
+    From a GPU to main memory axes and dtype become those of the place before, on the GPU.
     """
     if pixels.device.type != "cpu" and place.device.type == "cpu":
         order = memory_order(place)
-        place, pixels = place.permute(order), pixels.permute(order)
-        pixels = pixels.to(narrower(place.dtype, pixels.dtype)).contiguous()
+        place = place.permute(order)
+        # float32 at most, if the pixels are no wider: not every GPU has float64
+        dtype = narrower(place.dtype, torch.promote_types(pixels.dtype, torch.float32))
+        pixels = _dense(pixels.permute(order), dtype)
     place.copy_(pixels)
+
+
+def _dense(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns a tensor in a dtype, its axes as they are: one copy, if any."""
+    return x.to(dtype, memory_format=torch.contiguous_format).contiguous()
 
 
 def _pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -128,6 +128,7 @@ def upscale_video(
         segments.begin(settings, kept)
     model = model.with_backend(kept["backend"])
     run = prepare(model, frame, size, fractional=fractional, tile=int(kept["tile"]))
+    run = run.with_free_memory(free)
     frames = _Frames(run, clip, form, on_progress)
     whole = segments.folder / f"whole{result.suffix}"
     try:

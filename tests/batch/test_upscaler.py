@@ -10,6 +10,7 @@ from PIL import Image
 from spanpp_core import DeviceError, Size, SizeError, images
 from spanpp_core.batch.pairs import Pair
 from spanpp_core.batch.upscaler import UpscaleOptions, Upscaler, device_named
+from spanpp_core.engine import dynamic_range
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,31 @@ def test_what_does_not_name_the_file_is_told_with_its_name(
     assert outcome.failed
     assert words in outcome.line
     assert outcome.line.count(str(source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"), [("in.png", 0), ("in.jpg", 0), ("in.tif", 1)]
+)
+def test_only_files_of_floating_point_are_looked_at_for_other_values(
+    tmp_path, model, monkeypatch, name, looks
+):
+    """All others are read as integers: what they are divided by is their largest."""
+    looked: list[torch.Tensor] = []
+    monkeypatch.setattr(dynamic_range, "_ends", _noting(dynamic_range._ends, looked))
+    source = tmp_path / name
+    Image.new("F" if looks else "RGB", (8, 8)).save(source)
+    options = UpscaleOptions(Size(), "auto", None, "fp32", None, None, overwrite=False)
+    result = source.with_stem("out")
+    assert not Upscaler(model, options).file(Pair(source, result), _silent).failed
+    assert len(looked) == looks
+
+
+def _noting(function, given: list):
+    return lambda x: given.append(x) or function(x)
+
+
+def _silent(done: int, total: int) -> None:
+    pass
 
 
 @pytest.mark.parametrize(

@@ -65,18 +65,18 @@ def test_a_gpu_is_not_asked_for_its_memory_by_a_small_image(
     asked: bool,
 ) -> None:
     """It takes longer to answer than to upscale."""
-    questions: list[SpanPPDescriptor] = []
+    questions: list[torch.device] = []
 
-    def tile(model: SpanPPDescriptor, memory: int | None) -> int:
-        questions.append(model)
-        return 64
+    def free(device: torch.device) -> int:
+        questions.append(device)
+        return 10**6
 
-    monkeypatch.setattr(prepared, "auto_tile", tile)
+    monkeypatch.setattr(prepared, "free_memory", free)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     where = torch.device(device)
     run = prepare(model, (side, side), memory=memory, device=where)
-    assert run.tile == (64 if asked else side)
-    assert bool(questions) == asked
+    assert (run.tile < side) == asked
+    assert questions == [where] * asked
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -97,11 +97,9 @@ def test_with_the_same_dtype_is_the_model_itself(model: SpanPPDescriptor) -> Non
 
 
 @pytest.mark.parametrize(("free", "place"), [(10**9, "cuda"), (10**6, "cpu")])
-def test_output_to_be_resized_stays_on_the_gpu_where_it_fits(
-    monkeypatch, free: int, place: str
-):
-    monkeypatch.setattr(resized, "free_memory", lambda device: free)
+def test_output_to_be_resized_stays_on_the_gpu_where_it_fits(free: int, place: str):
     gpu = SimpleNamespace(device=torch.device("cuda"))
     with FakeTensorMode():
         image = torch.empty(1, 4, 200, 300)
-        assert resized._place(gpu, image, (1, 4, 400, 600)).type == place
+        chosen = resized._place(gpu, image, (1, 4, 400, 600), lambda: free)
+    assert chosen.type == place

@@ -22,6 +22,8 @@ from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
 CPU = torch.device("cpu")
+FREE_MEMORY = "spanpp_core.engine.prepared.free_memory"
+"""What a run asks."""
 
 
 def test_free_memory_is_what_the_system_says():
@@ -90,7 +92,7 @@ def test_little_memory_means_small_tiles(model, monkeypatch):
     assert seen == [150 * 150]
     seen.clear()
     needed = memory.working_bytes(model.model.hyper, 2, torch.float32, 10_000)
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2 * needed)
+    monkeypatch.setattr(FREE_MEMORY, lambda device: 2 * needed)
     result = spanpp_core.upscale(model, image)
     assert max(seen) <= 10_000
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
@@ -183,7 +185,7 @@ def test_a_host_may_know_better_what_is_free(model, monkeypatch):
 
 
 def test_a_run_takes_the_tile_that_fits_into_what_a_host_counts(model, monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
+    monkeypatch.setattr(FREE_MEMORY, lambda device: 10**6)
     run = spanpp_core.prepare(model, (3000, 3000))
     assert run.with_free_memory(10**8).tile > run.tile
     assert run.with_free_memory(None) is run

@@ -82,11 +82,10 @@ def test_float32_is_computed_without_tf32_on_cuda(monkeypatch, before):
     """Else a 16-bit image would get the accuracy of float16."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
     cuda = torch.device("cuda", 0)
-    monkeypatch.setattr(Job, "tiles", lambda job: [_OnItsWay(job.source[0])])
+    monkeypatch.setattr(Job, "batch", lambda job: _OnItsWay(job.source))
     region, image = ExactRegion(), torch.rand(1, 3, 8, 8)
     plan = Plan.of(8, 8, 2, 1)
     job = Job(image, torch.empty(1, 3, 16, 16), [(0, next(iter(plan.tiles(8))))])
-    monkeypatch.setattr(torch, "stack", lambda tiles: tiles[0])
     Pipeline(region, plan, cuda, jobs=1).begin(job)()
     assert region.allowed == [False]
     assert torch.backends.cudnn.allow_tf32 == before
@@ -94,11 +93,11 @@ def test_float32_is_computed_without_tf32_on_cuda(monkeypatch, before):
 
 
 class _OnItsWay:
-    """A tile that stays in main memory when it is moved to a GPU."""
+    """A batch that stays in main memory when it is moved to a GPU."""
 
-    def __init__(self, tile: Tensor) -> None:
-        self._tile = tile
+    def __init__(self, batch: Tensor) -> None:
+        self._batch = batch
 
-    def to(self, device: torch.device) -> Tensor:
+    def to(self, device: torch.device, *, non_blocking: bool) -> Tensor:
         assert device.type == "cuda"
-        return self._tile[None]
+        return self._batch

@@ -42,6 +42,17 @@ def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
     assert "kept" not in info
 
 
+def test_frames_are_looked_at_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{host.pack.__name__}.spanpp_core.engine.dynamic_range"
+    looked: list[torch.Size] = []
+    ends = sys.modules[name]._ends
+    monkeypatch.setattr(
+        sys.modules[name], "_ends", lambda x: looked.append(x.shape) or ends(x)
+    )
+    upscale(host, load(host), images(4))
+    assert [shape[0] for shape in looked] == [4]
+
+
 @pytest.mark.parametrize(
     ("option", "values", "size"),
     [
