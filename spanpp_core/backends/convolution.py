@@ -185,6 +185,9 @@ def fastest_shape(channels: int, dtype: torch.dtype, device: torch.device) -> Sh
     """Returns the shape in which the kernel is fastest on a CUDA GPU.
 
     They are timed once, or as soon as there is memory for it: until then it is the first.
+
+    Raises:
+        RuntimeError: Their results differ.
     """
     try:
         times = shape_times(channels, dtype, device)
@@ -197,7 +200,11 @@ def fastest_shape(channels: int, dtype: torch.dtype, device: torch.device) -> Sh
 def shape_times(
     channels: int, dtype: torch.dtype, device: torch.device
 ) -> dict[Shape, float]:
-    """Returns the milliseconds that a convolution takes in each shape that fits a GPU."""
+    """Returns the milliseconds that a convolution takes in each shape that fits a GPU.
+
+    Each must make the same of a whole map each time, bit for bit: a missing barrier would
+    be seen in this, and hardly on a small image.
+    """
     cupy: Any = require("The backend cupy", "cupy", "cupy")
     # the random numbers of the host stay its own
     generator = torch.Generator(device).manual_seed(0)
@@ -214,12 +221,16 @@ def shape_times(
         runs = {
             shape: Convolution(kind, dtype, shape) for shape in fitting[:MOST_TIMED]
         }
+        first: Tensor | None = None
         for _ in range(6):
             for shape, run in runs.items():
                 began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                 began.record()
-                run(x.movedim(-1, 1), *layer, "silu")
+                made = run(x.movedim(-1, 1), *layer, "silu")
                 ended.record()
                 ended.synchronize()
                 taken.setdefault(shape, []).append(began.elapsed_time(ended))
+                first = made if first is None else first
+                if not torch.equal(made, first):
+                    raise RuntimeError("its results depend on how the work is divided")
     return {shape: min(each) for shape, each in taken.items()}

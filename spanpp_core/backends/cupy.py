@@ -72,6 +72,8 @@ class CupyRunner(PreparedRunner):
         else:
             self._pointwise = triton_kernels
         shape = fastest_shape(channels, network.dtype, device)
+        inputs = network.hyper.in_channels
+        self._image_channels = inputs + -inputs % CHANNELS_AT_ONCE
 
         def convolution(inputs: int, side: int) -> Convolution:
             return Convolution(Kind(inputs, channels, side), network.dtype, shape)
@@ -87,20 +89,17 @@ class CupyRunner(PreparedRunner):
             ]
             self._ends: _Ends | None = None
             if end_dtype(network.dtype) == network.dtype:
-                self._image_channels = (
-                    -(-network.hyper.in_channels // CHANNELS_AT_ONCE) * CHANNELS_AT_ONCE
-                )
-                of_image, of_pixels = (
+                image, pixels = (
                     convolution(self._image_channels, 3),
                     convolution(channels, 1),
                 )
                 last_block, first_block, last_activation = self._of_maps
                 self._ends = _Ends(
-                    first=layer(of_image, *self._first),
-                    image=layer(of_image, self._of_image, self._bias),
+                    first=layer(image, *self._first),
+                    image=layer(image, self._of_image, self._bias),
                     last_block=layer(body, last_block),
-                    first_block=layer(of_pixels, first_block),
-                    last_activation=layer(of_pixels, last_activation),
+                    first_block=layer(pixels, first_block),
+                    last_activation=layer(pixels, last_activation),
                 )
         self._check(network)
 

@@ -119,36 +119,52 @@ def test_shapes_fit_into_the_shared_memory_that_gpus_have(channels):
     assert max(bytes_of) <= H100["MaxSharedMemoryPerBlockOptin"]
 
 
-@pytest.mark.parametrize(
-    ("optin", "fitting"), [(99, (0, 3)), (163, (0, 2, 3)), (227, (0, 1, 2))]
-)
-@pytest.mark.usefixtures("_cuda_emulated")
-def test_shapes_that_fit_a_gpu_are_timed_on_it(monkeypatch, optin, fitting):
-    class Event:
-        def __init__(self, enable_timing: bool) -> None: ...
+class Event:
+    """A CUDA event, where there is no GPU."""
 
-        def record(self) -> None: ...
+    def __init__(self, enable_timing: bool) -> None: ...
 
-        def synchronize(self) -> None: ...
+    def record(self) -> None: ...
 
-        def elapsed_time(self, other: Event) -> float:
-            return 1.0
+    def synchronize(self) -> None: ...
 
-    ran: list[Shape] = []
+    def elapsed_time(self, other: Event) -> float:
+        return 1.0
+
+
+@pytest.fixture
+def ran(monkeypatch, _cuda_emulated) -> list[Shape]:
+    """The shapes that were run, with no kernel."""
+    noted: list[Shape] = []
 
     class Noting:
         def __init__(self, kind, dtype, shape) -> None:
             self._shape = shape
 
-        def __call__(self, x, weight, bias, then) -> None:
+        def __call__(self, x, weight, bias, then) -> Tensor:
             assert x.is_contiguous(memory_format=torch.channels_last)
-            ran.append(self._shape)
+            noted.append(self._shape)
+            return torch.zeros_like(x)
 
-    monkeypatch.setitem(H100, "MaxSharedMemoryPerBlockOptin", optin * 1024)
     monkeypatch.setattr(convolution, "TIMED_SIZE", (2, 3))
     monkeypatch.setattr(convolution, "Convolution", Noting)
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("optin", "fitting"), [(99, (0, 3)), (163, (0, 2, 3)), (227, (0, 1, 2))]
+)
+def test_shapes_that_fit_a_gpu_are_timed_on_it(monkeypatch, optin, fitting, ran):
+    monkeypatch.setitem(H100, "MaxSharedMemoryPerBlockOptin", optin * 1024)
     times = convolution.shape_times.__wrapped__(48, torch.float16, torch.device("cpu"))
     expected = [SHAPES[index] for index in fitting]
     assert list(times) == expected
     assert ran[: len(expected)] == expected
+
+
+def test_a_shape_with_other_results_is_an_error(monkeypatch, ran):
+    """As a race on a new GPU would show."""
+    monkeypatch.setattr(torch, "zeros_like", lambda x: torch.full_like(x, len(ran)))
+    with pytest.raises(RuntimeError, match="depend on how the work is divided"):
+        convolution.shape_times.__wrapped__(48, torch.float16, torch.device("cpu"))
