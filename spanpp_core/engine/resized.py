@@ -14,6 +14,7 @@ from ..resize import resize
 from .memory import SHARE_OF_FREE
 from .size import OutputSize
 from .tiled import Progress, result_channels, upscale_tiled
+from .transfer import copy_to
 
 RESIZE_COPIES = 3
 """Images as large as the network's output in memory while it is resized."""
@@ -77,7 +78,7 @@ def upscale_to_size(
         )
         if made_size != output.picture:
             larger = resize(larger, output.picture)
-        out[i].copy_(larger[0, :, rows, cols])
+        copy_to(out[i], larger[0, :, rows, cols])
     return out
 
 

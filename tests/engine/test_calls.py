@@ -169,6 +169,15 @@ def test_an_image_in_main_memory_is_looked_at_while_the_network_runs(
     ]
 
 
+def test_what_is_resized_on_the_gpu_leaves_it_in_the_order_of_its_place(on_gpu, asked):
+    """ComfyUI's channels are last: a processor would take longer to sort them than the rest."""
+    run = prepare(on_gpu, (64, 96), Size(factor=1.5), fractional="downscale")
+    image = torch.empty(1, 64, 96, 3).movedim(-1, 1)
+    out = torch.empty(1, *run.output_size, 3).movedim(-1, 1)
+    found = second_call(asked, lambda: run.run(image, out=out))
+    assert found[-3:] == ["clamp_", "clone", "copy and wait"]
+
+
 def test_known_images_are_not_looked_at(on_gpu, asked):
     run = prepare(on_gpu, (64, 96))
     image = torch.empty(1, 3, 64, 96, device=GPU)
