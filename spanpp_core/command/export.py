@@ -15,6 +15,7 @@ from ..export import FORMATS, ExportOptions, WeightPrecision
 from ..export import export as exported
 from ..export.graph import OLDEST_OPSET
 from ..export.programs import PROGRAMS, ProgramName, request
+from .words import precision_option
 
 
 def export(
@@ -53,7 +54,7 @@ def export(
     ] = False,
     precision: Annotated[
         WeightPrecision | None,
-        typer.Option(help="Of weights and arithmetic. Default: fp32."),
+        precision_option(WeightPrecision, "Of weights and arithmetic. Default: fp32."),
     ] = None,
     opset: Annotated[
         int, typer.Option(help="ONNX operator set, 17 or newer.")

@@ -25,6 +25,7 @@ from ..training.degradation import DegradationName
 from ..training.losses import LossName
 from ..training.recipe import FURTHER_RATE, NEW_RATE, Recipe, TrainingPrecision
 from .training_console import Display, Stop
+from .words import precision_option
 
 FABRIC_PRECISIONS: Mapping[TrainingPrecision, Any] = {
     "fp32": "32-true",
@@ -114,7 +115,8 @@ def train(
         int | None, typer.Option(min=0, help="Of weights and patches. Default: 0.")
     ] = None,
     precision: Annotated[
-        TrainingPrecision | None, typer.Option(help="Of the body. Default: fp32.")
+        TrainingPrecision | None,
+        precision_option(TrainingPrecision, "Of the body. Default: fp32."),
     ] = None,
     device: Annotated[
         str | None,

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from ..backends import Backend
 from ..batch import cluster
-from ..batch.pairs import Pair, pairs
+from ..batch.pairs import pairs
 from ..batch.places import Place
-from ..batch.upscaler import Outcome, Precision, UpscaleOptions, Upscaler, device_named
+from ..batch.upscaler import Precision, UpscaleOptions, Upscaler, device_named
 from ..checkpoint import repaired
 from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
 from ..video import CODECS
+from .upscale_console import print_outcomes, upscale_files
+from .words import one_of, precision_option
 
 _SIZE = "Size of the result (give one)"
 _RUN = "Speed, memory and precision"
@@ -153,9 +146,10 @@ def upscale(
     ] = None,
     precision: Annotated[
         Precision,
-        typer.Option(
-            help="Number format of the network. auto: fp32 for images of more than 8"
-            " bits; otherwise the fastest whose error stays within about 1/255.",
+        precision_option(
+            Precision,
+            "Number format of the network. auto: fp32 for images of more than 8 bits;"
+            " otherwise the fastest whose error stays within about 1/255.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",
@@ -169,6 +163,8 @@ def upscale(
     codec: Annotated[
         str | None,
         typer.Option(
+            parser=one_of(list(CODECS)),
+            metavar="<codec>",
             help=f"One of {', '.join(CODECS)}. Default: libx264; in .webm libvpx-vp9.",
             rich_help_panel=_VIDEO,
         ),
@@ -243,58 +239,10 @@ def upscale(
     checkpoint = repaired(model or bundled_model(), repair)
     if ray is None:
         network = load(checkpoint, device=device_named(device))
-        return _here(Upscaler(network, settings), work)
+        return upscale_files(Upscaler(network, settings), work)
     pool = cluster.Pool(workers, gpus_per_worker, device)
     outcomes = cluster.outcomes(ray, pool, checkpoint, work, settings)
-    return _on_ray(outcomes, len(work))
-
-
-def _here(upscaler: Upscaler, work: list[tuple[str, str]]) -> int:
-    """Upscales the files in this process; returns the exit status."""
-    failed = 0
-    with _progress() as progress:
-        files = progress.add_task("files", total=len(work))
-        parts = progress.add_task("tiles")  # or frames
-
-        def report(done: int, total: int) -> None:
-            progress.update(parts, completed=done, total=total)
-
-        for source, result in work:
-            pair = Pair(Path(source), Path(result))
-            progress.reset(parts, description=pair.source.name)
-            outcome = upscaler.file(pair, report)
-            failed += outcome.failed
-            _print(progress, outcome)
-            progress.advance(files)
-    return 1 if failed else 0
-
-
-def _on_ray(outcomes: Iterator[Outcome], total: int) -> int:
-    """Reports the outcomes of the workers; returns the exit status."""
-    failed = 0
-    with _progress() as progress:
-        files = progress.add_task("files", total=total)
-        for outcome in outcomes:
-            failed += outcome.failed
-            _print(progress, outcome)
-            progress.advance(files)
-    return 1 if failed else 0
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True, markup=False, highlight=False),
-        transient=True,
-    )
-
-
-def _print(progress: Progress, outcome: Outcome) -> None:
-    style = "red" if outcome.failed else None
-    progress.console.print(outcome.line, soft_wrap=True, style=style)
+    return print_outcomes(outcomes, len(work))
 
 
 def _box(fit: str) -> tuple[int, int]:

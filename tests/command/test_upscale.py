@@ -75,6 +75,25 @@ def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):
     assert seen[0].backends is seen[1].backends, "each compiles its own"
 
 
+@pytest.mark.parametrize(("short", "long"), [("fp32", "float32"), ("bf16", "bfloat16")])
+def test_a_precision_has_two_names(tmp_path, weights, short, long):
+    """The field's on command lines, and PyTorch's, which ComfyUI's nodes show."""
+    source = tmp_path / "in.png"
+    write(source, noise(12, 9, 3, np.uint8))
+    for name in (short, long):
+        options = ("-m", weights, "-o", tmp_path / f"{name}.png", "--precision", name)
+        assert spanpp("upscale", source, *options) == 0
+    first, second = ((tmp_path / f"{each}.png").read_bytes() for each in (short, long))
+    assert first == second
+
+
+def test_a_codec_may_be_given_where_there_are_images_only(tmp_path, weights):
+    source = tmp_path / "in.png"
+    write(source, noise(12, 9, 3, np.uint8))
+    options = ("-m", weights, "-o", tmp_path / "out", "--codec", "libx265")
+    assert spanpp("upscale", source, *options) == 0
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jpeg", ".tiff"])
 def test_every_format_goes_through(tmp_path, weights, suffix):
     source = tmp_path / f"in{suffix}"
