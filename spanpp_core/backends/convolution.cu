@@ -225,7 +225,6 @@ convolution(const Unit* __restrict__ x, const Unit* __restrict__ weight,
     wait_for_group(group);  // all of this map is there, and all have read the one before
     if (STAGES == 2 && tile < tiles)
       begin(next = place(tile), maps + 16 * MAP_UNITS * (1 - stage));
-    __syncwarp();  // not all threads copy, and all multiply
 
     float sum[ROWS_OF_WARP][OUT_UNITS][4];
 #pragma unroll

@@ -38,7 +38,6 @@ static void copy(unsigned to, const Unit* from, bool inside);
 static void wait_for_copies();
 static void wait_for_group(int group);
 static void __syncthreads();
-static void __syncwarp();
 static unsigned packed(float low, float high);
 static void unpack(unsigned both, float& low, float& high);
 static float fast_tanh(float x);
@@ -134,8 +133,6 @@ static void wait_for_group(int group) {
   meet(program->groups[group]);
   me().now.of_group++;
 }
-
-static void __syncwarp() { meet(my_warp().meeting); }
 
 static Cell* cell(unsigned address) {
   if (address % 16 == 0 && address / 16 < program->memory.size())
