@@ -101,9 +101,9 @@ def values_outside(image: Tensor) -> tuple[float, float] | None:
         >>> values_outside(torch.tensor([0.0, 0.25, 1.001])) is None
         True
     """
-    least, largest = _numbers(_ends(image))
+    least, largest = extremes(image)
     if not (math.isfinite(least) and math.isfinite(largest)):
-        least, largest = _numbers(_ends(finite(image)))
+        least, largest = extremes(finite(image))
     return None if _is_in_range(least, largest) else (least, largest)
 
 
@@ -124,6 +124,11 @@ def begin_check(image: Tensor) -> Callable[[], None]:
             raise OutsideError
 
     return check
+
+
+def extremes(image: Tensor) -> tuple[float, float]:
+    """Returns the least and the largest value of an image; NaN if any value is."""
+    return _numbers(_ends(image))
 
 
 def finite(image: Tensor) -> Tensor:
@@ -177,7 +182,7 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
 
 
 def _ends(image: Tensor) -> Tensor:
-    """Returns the least and the largest value, (2,); NaN if any value is."""
+    """Returns `extremes` where the image is, (2,)."""
     order = sorted(range(image.ndim), key=image.stride, reverse=True)
     image = image.detach().permute(order)  # as it lies in memory: many times faster
     ends = image.new_empty(2)

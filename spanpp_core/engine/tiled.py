@@ -13,6 +13,7 @@ from ..backends import fastest, is_out_of_memory, map_channels
 from ..descriptor import SpanPPDescriptor
 from ..network.ends import end_dtype
 from ..network.scale import Window
+from .dynamic_range import extremes
 from .memory import empty_cache, pixels_that_fit, working_bytes
 from .pipeline import SMALLEST_TILE, Job, Pipeline
 from .plan import Plan, Tile
@@ -182,7 +183,8 @@ def _planes(
     yield image[:, :colours].expand(-1, 3, -1, -1), out[:, :colours]
     if channels > colours:
         alpha = image[:, colours:]
-        if alpha.amin() == alpha.amax():
+        least, largest = extremes(alpha)
+        if least == largest:
             out[:, colours:] = alpha[:1, :, :1, :1]
         else:
             yield alpha.expand(-1, 3, -1, -1), out[:, colours:]

@@ -178,6 +178,14 @@ def test_what_is_resized_on_the_gpu_leaves_it_in_the_order_of_its_place(on_gpu, 
     assert found[-3:] == ["clamp_", "clone", "copy and wait"]
 
 
+def test_alpha_is_looked_at_in_one_launch(on_gpu, asked):
+    """Whether it is constant: it is then copied, not run."""
+    run = prepare(on_gpu, (64, 96))
+    image = torch.empty(1, 4, 64, 96, device=GPU)
+    found = second_call(asked, lambda: run.run_in_range(image))
+    assert found[:2] == ["aminmax", "look, on cuda"]
+
+
 def test_known_images_are_not_looked_at(on_gpu, asked):
     run = prepare(on_gpu, (64, 96))
     image = torch.empty(1, 3, 64, 96, device=GPU)
