@@ -203,7 +203,7 @@ def cut_off(path: Path, keep: float) -> Path:
         ("cut.mp4", [], "damaged or not a video"),
         ("cut.mkv", [], "cut off, copy or download it again"),
         ("sound.mkv", [], "has no video that can be decoded"),
-        ("in.mkv", ["--codec", "h264"], "codec h264 is not one of libx264"),
+        ("in.mkv", ["--codec", "h264"], "'h264' is not one of libx264"),
         ("in.mkv", ["--codec", "ffv1", "--crf", "3"], "no constant quality (crf)"),
         ("in.mkv", ["--codec", "libx265", "--crf", "60"], "give 0 (best) to 51"),
         ("in.mkv", ["--codec", "libx265"], "48 pixels are too narrow for libx265"),
