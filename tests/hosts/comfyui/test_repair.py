@@ -63,7 +63,7 @@ def test_both_upscale_nodes_give_the_pictures_of_the_core(
     model = spanpp_core.load(clean_file, repair=repair or 0)
     y = spanpp_core.upscale(model, photo(comfy))[0].movedim(0, -1) * 255
     for saved in ("5", "6"):
-        assert abs(saved_pixels(comfy, entry, saved) - y.numpy()).max() <= 1
+        assert abs(saved_pixels(comfy, entry, saved) - y.numpy()).max() <= 1.001
     (info,) = entry["outputs"]["7"]["text"]
     assert f"repair: {repair or 0:g} (0: clean" in info
 
@@ -143,4 +143,4 @@ def test_the_stock_loader_reads_both_files_of_a_pair(
         entry = comfy.run(prompt)
         model = spanpp_core.load(clean_file.with_name(name))
         y = spanpp_core.upscale(model, photo(comfy))[0].movedim(0, -1) * 255
-        assert abs(saved_pixels(comfy, entry, "4") - y.numpy()).max() <= 1
+        assert abs(saved_pixels(comfy, entry, "4") - y.numpy()).max() <= 1.001
