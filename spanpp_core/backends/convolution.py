@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -137,7 +138,7 @@ class Convolution:
             stream = torch.cuda.current_stream(x.device).cuda_stream
             pointers = (x, weight, bias, skip, out)
             sizes = (THENS.index(then), height, width, down, across, tiles)
-            with self._cupy.cuda.ExternalStream(stream):
+            with on_stream(self._cupy, stream):
                 self._kernel(
                     (min(tiles, self._most),),
                     (32 * shape.warps * shape.groups,),
@@ -148,6 +149,22 @@ class Convolution:
                     shared_mem=self._shared,
                 )
         return out
+
+
+class _Stream(NamedTuple):
+    """A CUDA stream, by the protocol that libraries hand streams to each other with."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address  # 0 is the version of the protocol
+
+
+def on_stream(cupy: Any, address: int) -> AbstractContextManager[object]:
+    """Has CuPy launch kernels in a CUDA stream of PyTorch within a block."""
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(_Stream(address))
+    return cupy.cuda.ExternalStream(address)  # deprecated from CuPy 14 on
 
 
 class Layer(NamedTuple):

@@ -67,9 +67,8 @@ def install(patch: pytest.MonkeyPatch, folder: Path) -> None:
     module = types.ModuleType("cupy")
     module.RawKernel = RawKernel
     gpu = types.SimpleNamespace(attributes=H100)
-    module.cuda = types.SimpleNamespace(
-        ExternalStream=lambda stream: nullcontext(), Device=lambda: gpu
-    )
+    streams = types.SimpleNamespace(from_external=lambda stream: nullcontext())
+    module.cuda = types.SimpleNamespace(Stream=streams, Device=lambda: gpu)
     stream = types.SimpleNamespace(cuda_stream=0)
     patch.setattr(convolution, "require", lambda *names: module)
     patch.setattr(torch.cuda, "device_of", lambda tensor: nullcontext())

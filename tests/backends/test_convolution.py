@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,6 +118,22 @@ def test_shapes_fit_into_the_shared_memory_that_gpus_have(channels):
     bytes_of = [Kind(channels, channels, 3).shared_bytes(shape) for shape in SHAPES]
     assert max(bytes_of[0], bytes_of[-1]) <= 99 * 1024
     assert max(bytes_of) <= H100["MaxSharedMemoryPerBlockOptin"]
+
+
+def test_cupy_launches_in_a_stream_of_pytorch_without_a_warning():
+    """CuPy 13 has one way, and CuPy 14 warns of it at each launch."""
+    entered: list[int] = []
+    older = SimpleNamespace(
+        Stream=SimpleNamespace(), ExternalStream=lambda address: entered.append(address)
+    )
+    newer = SimpleNamespace(
+        Stream=SimpleNamespace(
+            from_external=lambda stream: entered.append(stream.__cuda_stream__()[1])
+        )
+    )
+    for cuda in (older, newer):
+        convolution.on_stream(SimpleNamespace(cuda=cuda), 77)
+    assert entered == [77, 77]
 
 
 class Event:
