@@ -100,9 +100,9 @@ class Pipeline:
         x = self._moved_in(job)
         with exact_float32(self._device):
             y = self._region(x, self._plan.scale, job.items[0][1].window)
-        meanwhile, self._meanwhile = self._meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
+        if self._meanwhile is not None:
+            self._meanwhile()
+            self._meanwhile = None  # where memory ran out it is called again
         y = y.clamp_(0, 1)
         if job.target.shape[1] == 1 and y.shape[1] == 3:
             y = y.mean(1, keepdim=True, dtype=torch.float32)

@@ -277,6 +277,21 @@ def test_nothing_is_written_before_the_image_was_looked_at(model, monkeypatch):
     assert not (out == -1).any()
 
 
+def test_an_image_is_looked_at_again_if_memory_ran_out_meanwhile(model, monkeypatch):
+    expected = prepare(model, (40, 50)).run(wide())
+    numbers, times = dynamic_range._numbers, []
+
+    def looked(ends: Tensor) -> tuple[float, float]:
+        times.append(1)
+        if len(times) == 1:
+            raise MemoryError
+        return numbers(ends)
+
+    monkeypatch.setattr(dynamic_range, "_numbers", looked)
+    found = prepare(model, (40, 50), tile=50, device=torch.device("cuda")).run(wide())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_run_says_which_values_are_outside(model, device):
     run = prepare(model, (40, 50), tile=50, device=torch.device(device))
