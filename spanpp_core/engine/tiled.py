@@ -185,7 +185,7 @@ def _planes(
         alpha = image[:, colours:]
         least, largest = extremes(alpha)
         if least == largest:
-            out[:, colours:] = alpha[:1, :, :1, :1]
+            out[:, colours:] = alpha[:1, :, :1, :1].clamp(0, 1)
         else:
             yield alpha.expand(-1, 3, -1, -1), out[:, colours:]
 

@@ -112,10 +112,12 @@ def test_models_of_other_channels_give_three(make, in_channels):
         spanpp_core.upscale(model, torch.rand(1, 3, 8, 8))
 
 
-def test_constant_alpha_stays_constant(model):
+@pytest.mark.parametrize(("alpha", "expected"), [(1, 1), (0.3, 0.3), (1.5, 1), (-3, 0)])
+def test_constant_alpha_stays_constant_within_its_range(model, alpha, expected):
     image = torch.rand(2, 4, 9, 11)
-    image[:, 3] = 1
-    assert (spanpp_core.upscale(model, image)[:, 3] == 1).all()
+    image[:, 3] = alpha
+    made = spanpp_core.upscale(model, image)[:, 3]
+    assert torch.equal(made, torch.full_like(made, expected))
 
 
 def test_writes_into_what_it_is_given_and_leaves_the_image_alone(model):
