@@ -19,7 +19,7 @@ OUT_OF_MEMORY = (
     "valid cudnn algorithm",  # the same, in its older interface
     "out_of_device_memory",  # Level Zero, on Intel GPUs
     "out_of_host_memory",
-    "out_of_resources",
+    "error_out_of_resources",  # not CUDA's LAUNCH_OUT_OF_RESOURCES: too many registers
     "could not create a primitive",  # oneDNN, in OpenVINO: also for want of memory
 )
 """How devices and their libraries say that memory is full, in lower case."""

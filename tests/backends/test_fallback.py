@@ -148,6 +148,8 @@ def test_no_memory_to_begin_with_is_pytorch_for_that_run_only(
         ("FIND was unable to find an engine to execute this computation", True),
         ("Unable to find a valid cuDNN algorithm to run convolution", True),
         ("level_zero backend failed with error: 39 (UR_OUT_OF_DEVICE_MEMORY)", True),
+        ("Native API returns: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)", True),
+        ("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources requested", False),
         ("DefaultCPUAllocator: can't allocate memory", True),
         ("std::bad_alloc", True),
         ("Exception: could not create a primitive", True),
