@@ -77,7 +77,7 @@ def compile_kernel(
     made = triton.compile(
         source,
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": kernels.WARPS, "enable_fp_fusion": True},
+        options={"num_warps": kernels.WARPS},
     )
     took = time.perf_counter() - began
     code: str = made.asm["ptx"]

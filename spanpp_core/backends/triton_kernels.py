@@ -152,6 +152,5 @@ def _launch(kernel, tensors: tuple[Tensor, ...], **constants) -> None:
             channels=out.shape[1],
             block=BLOCK,
             num_warps=WARPS,
-            enable_fp_fusion=True,
             **constants,
         )

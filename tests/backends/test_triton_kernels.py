@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="comes with PyTorch for CUDA, on Linux")
 
@@ -18,6 +19,7 @@ PROGRAM = Path(__file__).with_name("triton_interpreter.py")
 
 @pytest.fixture(scope="module")
 def differences() -> dict[str, Any]:
+    pytest.importorskip("triton", "3.0", reason="its interpreter came with 3.0")
     root = str(PROGRAM.parents[2])
     done = subprocess.run(
         [sys.executable, str(PROGRAM)],
@@ -62,3 +64,17 @@ def test_half_precision_is_as_close_to_float32_as_in_pytorch(differences):
         assert len(kernels) == 6
         # on a CPU PyTorch rounds once less: it adds the bias within the convolution
         assert max(kernels) <= share * max(pytorch), dtype
+
+
+def test_a_launch_names_only_options_that_the_oldest_triton_knows():
+    """Triton 2.1, which comes with PyTorch 2.1, refuses any other."""
+    from spanpp_core.backends import triton_kernels  # noqa: PLC0415 - needs Triton
+
+    asked: dict[str, object] = {}
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *tensors, **options: asked.update(options)
+
+    triton_kernels._launch(Kernel(), (torch.empty(1, 2, 3, 4),))
+    assert set(asked) - {"num_warps", "num_stages"} == {"channels", "block"}
