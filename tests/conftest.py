@@ -77,7 +77,16 @@ NOT_IN_OLDER_PYTORCH = (
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None]:
+    return (yield from _skipped_where_pytorch_is_older())
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
+    return (yield from _skipped_where_pytorch_is_older())
+
+
+def _skipped_where_pytorch_is_older() -> Generator[None]:
     """Skips what PyTorch before 2.5 cannot do at all."""
     try:
         return (yield)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor, prepare
@@ -36,9 +36,8 @@ class Asked(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         made = operator(*args, **(kwargs or {}))
-        tensors = [
-            t for t in tree_leaves((args, kwargs, made)) if isinstance(t, Tensor)
-        ]
+        leaves, _ = tree_flatten((args, kwargs, made))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         name = operator._overloadpacket.__name__
         returns = operator._schema.returns
         is_view = any(r.alias_info and not r.alias_info.is_write for r in returns)
