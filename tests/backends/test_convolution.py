@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from cuda_emulator import H100, needs_compiler
 from torch import Tensor
 
-from spanpp_core.backends import convolution
+from spanpp_core.backends import convolution, cupy
 from spanpp_core.backends.convolution import (
     SHAPES,
     Convolution,
@@ -20,6 +21,7 @@ from spanpp_core.backends.convolution import (
     Then,
     packed,
 )
+from spanpp_core.engine.precision import exact_float32
 
 
 def random_map(*shape: int, dtype: torch.dtype) -> Tensor:
@@ -123,9 +125,7 @@ def test_shapes_fit_into_the_shared_memory_that_gpus_have(channels):
 def test_cupy_launches_in_a_stream_of_pytorch_without_a_warning():
     """CuPy 13 has one way, and CuPy 14 warns of it at each launch."""
     entered: list[int] = []
-    older = SimpleNamespace(
-        Stream=SimpleNamespace(), ExternalStream=lambda address: entered.append(address)
-    )
+    older = SimpleNamespace(Stream=SimpleNamespace(), ExternalStream=entered.append)
     newer = SimpleNamespace(
         Stream=SimpleNamespace(
             from_external=lambda stream: entered.append(stream.__cuda_stream__()[1])
@@ -185,3 +185,59 @@ def test_a_shape_with_other_results_is_an_error(monkeypatch, ran):
     monkeypatch.setattr(torch, "zeros_like", lambda x: torch.full_like(x, len(ran)))
     with pytest.raises(RuntimeError, match="depend on how the work is divided"):
         convolution.shape_times.__wrapped__(48, torch.float16, torch.device("cpu"))
+
+
+needs_kernel = pytest.mark.skipif(
+    not torch.cuda.is_available()
+    or find_spec("cupy") is None
+    or cupy._reason_against(16, torch.float16, torch.device("cuda")) is not None,
+    reason="needs CuPy and a GPU that the kernel is for",
+)
+
+
+@pytest.mark.gpu
+@needs_kernel
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "kind",
+    [(48, 48, 3), (16, 48, 3), (48, 48, 1), (32, 32, 3), (16, 16, 3)],
+    ids=str,
+)
+def test_on_a_gpu_large_maps_are_those_of_pytorch(kind, dtype, shape):
+    """Every group of warps makes many tiles, and the map ends within one."""
+    kind = Kind(*kind)
+    gpu = pytest.importorskip("cupy").cuda.Device().attributes
+    if kind.shared_bytes(shape) > gpu["MaxSharedMemoryPerBlockOptin"]:
+        pytest.skip("this GPU has less shared memory")
+    inputs, outputs, side = kind
+    x = random_map(2, inputs, 541, 963, dtype=dtype).cuda()
+    skip = random_map(2, outputs, 541, 963, dtype=dtype).cuda()
+    weight = (0.05 * random_map(outputs, inputs, side, side, dtype=dtype)).cuda()
+    bias = torch.randn(outputs, device="cuda")
+    with exact_float32(x.device):
+        o = F.conv2d(x.float(), weight.float(), bias, padding=side // 2)
+    run = Convolution(kind, dtype, shape)
+    most = 4e-3 if dtype == torch.float16 else 3e-2
+    for then, expected in FOLLOWED.items():
+        made = run(x, packed(weight), bias, then, skip).float()
+        wanted = expected(o, skip.float())
+        torch.testing.assert_close(made, wanted, rtol=most, atol=most, msg=then)
+
+
+@pytest.mark.gpu
+@needs_kernel
+def test_on_a_gpu_it_runs_in_the_stream_of_pytorch():
+    """In another one it would read the map before it is there."""
+    x = random_map(1, 16, 270, 480, dtype=torch.float16).cuda()
+    matrix = packed(random_map(16, 16, 3, 3, dtype=torch.float16).cuda())
+    run = Convolution(Kind(16, 16, 3), torch.float16, SHAPES[0])
+    bias = torch.zeros(16, device="cuda")
+    expected = run(x, matrix, bias, "silu")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        late = torch.zeros_like(x)
+        torch.cuda._sleep(10**8)
+        found = run(late.copy_(x), matrix, bias, "silu")
+        torch.cuda.current_stream().synchronize()
+    assert torch.equal(found, expected)
