@@ -6,6 +6,7 @@ for them, with all that is done to its result. It needs no Triton, which is for 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -47,9 +48,10 @@ class _Ends(NamedTuple):
 
 
 class CupyRunner(PreparedRunner):
-    """A network that runs by `Convolution`; in bfloat16 its blocks, as the ends are float32.
+    """A network whose layers are run by `Convolution`, up to the upsampler.
 
-    Between PyTorch's convolutions Triton runs, where it is installed.
+    In bfloat16 the blocks alone are. Its first and last layers are in float32: PyTorch's
+    convolutions, and Triton's kernels between them where Triton is installed.
 
     Args:
         network: In float16 or bfloat16, on a CUDA device; a copy of its weights is kept.
@@ -65,12 +67,6 @@ class CupyRunner(PreparedRunner):
         if reason is not None:
             raise ValueError(reason)
         super().__init__(network)
-        try:
-            from . import triton_kernels  # noqa: PLC0415 - needs an optional package
-        except ImportError:  # Triton is for Linux
-            pass
-        else:
-            self._pointwise = triton_kernels
         shape = fastest_shape(channels, network.dtype, device)
         inputs = network.hyper.in_channels
         self._image_channels = inputs + -inputs % CHANNELS_AT_ONCE
@@ -101,6 +97,11 @@ class CupyRunner(PreparedRunner):
                     first_block=layer(pixels, first_block),
                     last_activation=layer(pixels, last_activation),
                 )
+        if self._ends is None:
+            with suppress(ImportError):  # Triton is for Linux
+                from . import triton_kernels  # noqa: PLC0415 - needs an optional package
+
+                self._pointwise = triton_kernels
         self._check(network)
 
     @staticmethod
