@@ -33,7 +33,7 @@ class CompilerRunner:
         """Returns what computes `SpanPP.region` with the network that was compiled."""
 
         def region(x: Tensor, scale: Fraction, window: Window) -> Tensor:
-            return network.pixels(self._features(x), scale, window).to(x.dtype)
+            return network.pixels(self._features(x), scale, window)
 
         return region
 

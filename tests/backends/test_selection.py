@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from spanpp_core.backends import Backends, chosen, fastest, selection
 from spanpp_core.backends.prepared import PreparedRunner
 from spanpp_core.network.ends import conv_layout
 from spanpp_core.network.model import SpanPP
+from spanpp_core.network.scale import Window
 
 
 def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypatch):
@@ -85,6 +87,14 @@ def test_the_body_is_compiled_once_for_every_scale(model, images, monkeypatch):
         result = upscale(view.with_backend("compile"), images)
         assert torch.equal(result, upscale(view.with_backend("torch"), images))
     assert compiled == [{"dynamic": True}], "CUDA graphs cannot work in every host"
+
+
+def test_compiled_pixels_leave_in_the_dtype_of_the_network(model, images, monkeypatch):
+    """An image of a wider dtype would make more bytes to copy from a GPU."""
+    monkeypatch.setattr(torch, "compile", lambda function, **how: function)
+    region = model.backends.region(model.model, "compile", 1)
+    window = Window(0, 0, range(100), range(140))
+    assert region(images.double(), Fraction(2), window).dtype == torch.float32
 
 
 def test_a_backend_is_chosen_by_name(model: SpanPPDescriptor):
