@@ -1,4 +1,4 @@
-"""What runs a network: PyTorch, Triton kernels, PyTorch's compiler, or OpenVINO."""
+"""What runs a network: PyTorch, Triton, CuPy, PyTorch's compiler, or OpenVINO."""
 
 from .fallback import is_out_of_memory
 from .selection import (

@@ -1,16 +1,16 @@
-// A convolution with zeros around, of a map whose channels lie last, and what is done to its
-// result, in one kernel for CUDA GPUs of compute capability 8.0 and later.
+// A convolution (3x3 with zeros around, or 1x1) of a channels-last map and its epilogue, what is
+// done to its result, in one kernel for CUDA GPUs of compute capability 8.0 and later.
 //
-// A program keeps all weights in shared memory, and each of its GROUPS of warps makes
-// rectangles (tiles) of ROWS x COLUMNS pixels. A group copies what a tile reads into shared
-// memory once, where an implicit matrix product reads every pixel nine times: the nine taps
-// are nine offsets into the same rectangle. Results leave from registers. Meanwhile the next
-// tile is copied: with 2 STAGES to a second place, while this one is multiplied; with 1 to
-// the same place, once it was read.
+// A program (a thread block) keeps all weights in shared memory, and each of its GROUPS of warps
+// makes tiles of ROWS x COLUMNS pixels. A group copies a tile and the pixels around it, which it
+// reads, into shared memory once, where an implicit GEMM reads every pixel nine times from
+// global memory: the nine taps are nine offsets into the same rectangle. Results are written
+// from registers. Meanwhile the next tile is copied: with 2 STAGES to a second buffer, while
+// this one is multiplied; with 1 to the same buffer, once it was read.
 //
-// INPUTS and OUTPUTS (channels, multiples of 16), SIDE (3, or 1 for a 1x1 convolution) and
-// BFLOAT16 (else float16) are set by whoever compiles it, and how the work is divided: ROWS,
-// WARPS (of a group), GROUPS, STAGES and PROGRAMS (per multiprocessor).
+// `convolution.py` defines INPUTS and OUTPUTS (channels, multiples of 16), SIDE (3 or 1) and
+// BFLOAT16 (else float16), and how the work is divided: ROWS, WARPS (of a group), GROUPS,
+// STAGES and PROGRAMS (per multiprocessor).
 
 #define COLUMNS 16
 #define THREADS (32 * WARPS)
@@ -37,7 +37,7 @@ struct alignas(8) HalfUnit { unsigned x, y; };
 enum Then { NOTHING, SILU, ADD, GATE };
 
 #ifndef EMULATED
-// The address of what a program has; addresses in shared memory count bytes.
+// The address of a program's shared memory, in bytes.
 __device__ __forceinline__ unsigned shared_memory() {
   extern __shared__ Unit shared[];
   return static_cast<unsigned>(__cvta_generic_to_shared(shared));

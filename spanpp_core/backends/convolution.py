@@ -17,10 +17,10 @@ from ..optional import require
 SOURCE = Path(__file__).with_name("convolution.cu")
 
 COLUMNS = 16
-"""Pixels of a row that a group of warps makes at once."""
+"""Width in pixels of a tile, which a group of warps makes at once."""
 
 CHANNELS_AT_ONCE = 16
-"""Channels that an instruction of the kernel multiplies."""
+"""Input channels that one `mma` instruction of the kernel sums over."""
 
 
 class Shape(NamedTuple):
@@ -40,21 +40,21 @@ SHAPES = (
     Shape(12, 4, 2, 1, 1),
 )
 """
-The fastest runs of the first `MOST_TIMED` whose shared memory a GPU has. The first and the
-last need no more than the 99 KB of every GPU that the kernel is for.
+The first `MOST_TIMED` that fit into the shared memory of a GPU are timed, and the fastest
+one runs. The first and the last fit into the 99 KB that every such GPU has.
 """
 
 MOST_TIMED = 3
 """Each takes half a second to compile, the first time on a machine."""
 
 RESERVED = 1024
-"""Bytes of shared memory that the driver takes for each program."""
+"""Bytes of shared memory that CUDA keeps for itself, per program."""
 
 TIMED_SIZE = (1080, 1920)
 """Height and width of the map that the shapes are timed on."""
 
 TYPES = {torch.float16: (), torch.bfloat16: ("-DBFLOAT16",)}
-"""The options that the kernel is compiled with, for the dtypes of its maps."""
+"""The compiler's options for each dtype of the maps."""
 
 Then = Literal["nothing", "silu", "add", "gate"]
 """
@@ -67,7 +67,7 @@ THENS: tuple[Then, ...] = ("nothing", "silu", "add", "gate")
 
 
 class Kind(NamedTuple):
-    """What the kernel convolves; `CHANNELS_AT_ONCE` divides the channels."""
+    """Which convolution a kernel is compiled for; channels are multiples of 16."""
 
     inputs: int
     outputs: int

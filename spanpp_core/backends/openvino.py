@@ -22,7 +22,6 @@ from ..optional import require
 DTYPES = (torch.float32, torch.bfloat16)
 """What it runs here: in bfloat16 the ends are float32, as in `SpanPP`."""
 
-
 MAPS = 7
 """Feature maps in memory at once, as measured: 6 in float32, 7 in bfloat16."""
 

@@ -31,7 +31,6 @@ The largest difference from PyTorch that is rounding, relative to the largest fe
 A kernel that was compiled wrongly for a new GPU is off by far more.
 """
 
-
 TENSOR_CORE_CHANNELS = 64
 """cuDNN has its best kernels for maps whose channels are a multiple of this."""
 
