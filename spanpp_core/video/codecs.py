@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import VideoError
+from .priority import priority_kept
 from .pyav import pyav, reason
 
 ANY_PLANAR = {
@@ -152,7 +153,8 @@ def _failure(name: str) -> str:
         context.width = context.height = 256
         context.pix_fmt, context.time_base = given, Fraction(1, 25)
         context.options = dict(CODECS[name].options)
-        context.open()
+        with priority_kept():
+            context.open()
     except (av.error.FFmpegError, OSError, ValueError, StopIteration) as error:
         return reason(error)
     return ""

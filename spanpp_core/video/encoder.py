@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import VideoError
 from .codecs import ANY_PLANAR, CODECS, check_hardware, pixel_formats
 from .colour import Encoding, to_planes
+from .priority import priority_kept
 from .pyav import pyav, reason
 from .segments import EncodedFrame
 from .source import FULL_RANGE, Clip
@@ -178,6 +179,9 @@ class Encoder:
     def _frames(self, frame: VideoFrame | None) -> Iterator[EncodedFrame]:
         form = self._form
         try:
+            if not self._context.is_open:
+                with priority_kept():
+                    self._context.open()
             packets = self._context.encode(frame)
         except (self._av.error.FFmpegError, OSError) as error:
             raise VideoError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import VideoError
 from .encoder import Format
+from .priority import priority_kept
 from .pyav import pyav, reason
 from .segments import EncodedFrame
 from .source import Clip, opened
@@ -36,7 +37,8 @@ def dry_run(path: Path, clip: Clip, form: Format) -> tuple[str, ...]:
     """
     with opened(clip.path) as source, _written(path, source, clip) as made:
         _, copies = _add_streams(made, source, path, clip, form)
-        made.start_encoding()
+        with priority_kept():
+            made.start_encoding()
         left_out: list[str] = []
         for stream in source.streams:
             if stream.index == clip.stream or stream.index in copies:
@@ -68,6 +70,8 @@ def remux(
     """
     with opened(clip.path) as source, _written(path, source, clip) as made:
         picture, copies = _add_streams(made, source, path, clip, form)
+        with priority_kept():
+            made.start_encoding()
         ours = _packets(frames, clip, picture)
         for packet in _merged(ours, _copied(source, copies, clip)):
             made.mux_one(packet)
