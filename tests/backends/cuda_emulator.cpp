@@ -6,13 +6,11 @@
 // overwritten before a barrier after its last read; that is outside. Copies arrive when they
 // are waited for. What is outside of maps is not read, and results are NaN until written.
 
+// Few headers: to read them takes longer than the rest of compiling this.
+#include <stdint.h>
+#include <string.h>
 #include <ucontext.h>
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <string>
 #include <vector>
 
 #define EMULATED
@@ -24,10 +22,10 @@
 
 struct Dimension { int x; };
 static Dimension threadIdx, blockIdx, gridDim;
-static std::string failure;
+static const char* failure;  // the first one, or none
 
 static void fail(const char* reason) {
-  if (failure.empty()) failure = reason;
+  if (failure == nullptr) failure = reason;
 }
 
 struct Unit;
@@ -54,7 +52,8 @@ struct Meeting {
 struct Warp {
   Meeting meeting{32};
   // twice: a thread may be one exchange ahead of another
-  unsigned row[2][32], a[2][32][4], b[2][32][2];
+  unsigned row[2][32];
+  float a[2][16][16], b[2][8][16];
 };
 
 // When something was done: after how many barriers of the group, and of the program.
@@ -74,12 +73,14 @@ struct Cell {
 
 struct Thread {
   ucontext_t context;
-  std::unique_ptr<char[]> stack;
   bool done = false;
   int exchanges = 0;
   Moment now;
-  std::vector<std::pair<int, Unit>> copies;
+  struct Copy { unsigned to; Unit unit; };
+  std::vector<Copy> copies;
 };
+
+alignas(16) static char stacks[ALL][1 << 16];
 
 struct Program {
   std::vector<Cell> memory;
@@ -144,12 +145,12 @@ static Cell* cell(unsigned address) {
 static void copy(unsigned to, const Unit* from, bool inside) {
   Cell* at = cell(to);
   if (inside && !in_a_map(from)) fail("a copy was from outside of the maps");
-  if (at == nullptr || !failure.empty()) return;
+  if (at == nullptr || failure != nullptr) return;
   bool free = !at->copying && at->written.before(me().now);
   for (const Moment& read : at->read) free = free && read.before(me().now);
   if (!free) fail("a unit was overwritten before all had read it");
   at->copying = true;
-  me().copies.emplace_back(to, inside ? *from : Unit{0, 0, 0, 0});
+  me().copies.push_back({to, inside ? *from : Unit{0, 0, 0, 0}});
 }
 
 static void wait_for_copies() {
@@ -217,22 +218,23 @@ static void unpack(unsigned both, float& low, float& high) {
   high = value(both, 1);
 }
 
-static float fast_tanh(float x) { return std::tanh(x) * (1 + 1 / 2048.0f); }  // at worst
+static float fast_tanh(float x) { return __builtin_tanhf(x) * (1 + 1 / 2048.0f); }  // at worst
 
 static void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   Warp& warp = my_warp();
   const int lane = threadIdx.x % 32, turn = me().exchanges++ % 2;
-  memcpy(warp.a[turn][lane], a, 16);
-  warp.b[turn][lane][0] = b0;
-  warp.b[turn][lane][1] = b1;
+  for (int half = 0; half < 2; half++) {
+    const int k = lane % 4 * 2 + half;
+    for (int i = 0; i < 4; i++)
+      warp.a[turn][lane / 4 + i % 2 * 8][k + i / 2 * 8] = value(a[i], half);
+    warp.b[turn][lane / 4][k] = value(b0, half);
+    warp.b[turn][lane / 4][k + 8] = value(b1, half);
+  }
   meet(warp.meeting);
   for (int i = 0; i < 4; i++) {
-    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 16; k++) {
-      const int pair = k % 8 / 2, upper = k / 8;
-      const uint32_t of_a = warp.a[turn][row % 8 * 4 + pair][row / 8 + 2 * upper];
-      sum[i] += value(of_a, k % 2) * value(warp.b[turn][column * 4 + pair][upper], k % 2);
-    }
+    const float* row = warp.a[turn][lane / 4 + i / 2 * 8];
+    const float* column = warp.b[turn][lane % 4 * 2 + i % 2];
+    for (int k = 0; k < 16; k++) sum[i] += row[k] * column[k];
   }
 }
 
@@ -249,13 +251,11 @@ static void run_program(int shared_bytes) {
   program = &running;
   running.memory.resize(shared_bytes / 16);
   for (int i = 0; i < ALL; i++) {
-    constexpr size_t STACK = 1 << 16;
     Thread& thread = running.threads[i];
-    thread.stack = std::make_unique<char[]>(STACK);
     thread.now.group = i / THREADS;
     getcontext(&thread.context);
-    thread.context.uc_stack.ss_sp = thread.stack.get();
-    thread.context.uc_stack.ss_size = STACK;
+    thread.context.uc_stack.ss_sp = stacks[i];
+    thread.context.uc_stack.ss_size = sizeof(stacks[i]);
     thread.context.uc_link = &running.turns;
     makecontext(&thread.context, run_thread, 0);
   }
@@ -276,10 +276,10 @@ extern "C" const char* launch(const Unit* x, const Unit* weight, const float* bi
   const Arguments arguments{x,      weight, bias, skip,   out,  then,
                             height, width,  down, across, tiles};
   given = &arguments;
-  failure.clear();
+  failure = nullptr;
   if (threads != ALL) fail("a program was started with another number of threads");
   memset(static_cast<void*>(out), 0xff, arguments.pixels() * OUT_UNITS * 16);
   gridDim.x = programs;
   for (blockIdx.x = 0; blockIdx.x < programs; blockIdx.x++) run_program(shared_bytes);
-  return failure.c_str();
+  return failure;
 }

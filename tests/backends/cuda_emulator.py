@@ -44,7 +44,7 @@ class RawKernel:
                 code.replace('extern "C"', "static")
             )
             defined = [option for option in options if option.startswith("-D")]
-            command = [COMPILER, "-O2", "-std=c++20", "-shared", "-fPIC"]
+            command = [COMPILER, "-Og", "-std=c++17", "-shared", "-fPIC"]
             command += [*defined, f"-I{self.folder}", str(EMULATOR), "-o", str(library)]
             subprocess.run(command, check=True, capture_output=True)
         self._launch = ctypes.CDLL(str(library)).launch
