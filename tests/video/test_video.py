@@ -135,6 +135,7 @@ def test_subtitles_are_copied_or_named(tmp_path, model):
     assert made.left_out == ("subtitle stream 2",)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read as Linux has them")
 def test_memory_does_not_grow_with_length(tmp_path, weights):
     """The peak of four times the frames is the same, but for a tenth of the results."""
     peaks: list[int] = []
@@ -146,10 +147,13 @@ def test_memory_does_not_grow_with_length(tmp_path, weights):
         )
         code = f"""
 import resource
+import psutil
 from spanpp_core.command import app
 app.run(["upscale", {str(source)!r}, "-o", {str(tmp_path / "out")!r}, "-m",
          {str(weights)!r}, "-s", "2"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# without libraries: of them as much as the system happens to keep in memory
+print(peak - psutil.Process().memory_info().shared)
 """
         done = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True
