@@ -131,7 +131,7 @@ def _graph(ov: Any, op: Any, network: SpanPP, scale: Fraction | None) -> Any:
     def block(path: str, value: Any) -> tuple[Any, Any]:
         o1 = silu(layer(f"{path}.c1_r", value))
         o3 = layer(f"{path}.c3_r", silu(layer(f"{path}.c2_r", o1)))
-        half = constant(torch.full((1, 1, 1, 1), 0.5), name)
+        half = constant(torch.full((1, 1, 1, 1), 0.5, device="cpu"), name)
         attention = op.subtract(op.sigmoid(o3), half)
         return op.multiply(op.add(o3, value), attention), o1
 

@@ -156,9 +156,9 @@ class PreparedRunner:
     def _check(self, network: SpanPP) -> None:
         """Raises an error if the result is not that of PyTorch, to rounding."""
         device = self._bias.device
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator(device).manual_seed(0)
         shape = (1, network.hyper.in_channels, *SELF_CHECK_SIZE)
-        image = torch.rand(shape, generator=generator).to(device)
+        image = torch.rand(shape, generator=generator, device=device)
         with torch.no_grad():
             made, expected = self.features(image), network.features(image)
         difference = (made - expected).abs().max().item()

@@ -82,11 +82,11 @@ class RangeCurve:
 
     @property
     def _start(self) -> float:
-        return float(_bent(torch.tensor(self.low, dtype=torch.float64)))
+        return _bent_number(self.low)
 
     @property
     def _span(self) -> float:
-        return float(_bent(torch.tensor(self.high, dtype=torch.float64))) - self._start
+        return _bent_number(self.high) - self._start
 
 
 def values_outside(image: Tensor) -> tuple[float, float] | None:
@@ -202,6 +202,10 @@ def _is_in_range(least: float, largest: float) -> bool:
 def _bent(x: Tensor) -> Tensor:
     size = x.abs()
     return torch.where(size > 1, x.sign() * (1 + size.clamp_min(1).log()), x)
+
+
+def _bent_number(x: float) -> float:
+    return float(_bent(torch.tensor(x, dtype=torch.float64, device="cpu")))
 
 
 def _unbent(y: Tensor) -> Tensor:

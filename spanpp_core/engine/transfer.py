@@ -190,4 +190,4 @@ def _dense(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+    return torch.empty(tuple(shape), dtype=dtype, device="cpu", pin_memory=True)

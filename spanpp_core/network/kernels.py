@@ -193,7 +193,7 @@ def interpolation(
     image in every tile. The tables of a run's tiles are kept.
     """
     with torch.inference_mode(False), torch.no_grad():
-        i = torch.arange(pixels.start, pixels.stop)
+        i = torch.arange(pixels.start, pixels.stop, device="cpu")
         period = 2 * scale.numerator
         doubled = (2 * i + 1) * scale.denominator
         cell = doubled // period
@@ -201,10 +201,10 @@ def interpolation(
         first = int(cell[0])
         block, within = (cell - first) // BLOCK, (cell - first) % BLOCK
         count = int(block[-1]) + 1
-        starts = torch.searchsorted(block, torch.arange(count + 1))
+        starts = torch.searchsorted(block, torch.arange(count + 1, device="cpu"))
         place = i - pixels.start - starts[block]
         most = int(place.max()) + 1
-        matrix = torch.zeros(count, most, BLOCK, NODES, dtype=torch.float64)
+        matrix = at.new_zeros(count, most, BLOCK, NODES)
         matrix[block, place, within] = _lagrange(at)
         return Interpolation(
             range(first, first + count * BLOCK),
@@ -222,11 +222,11 @@ def nodes() -> tuple[float, ...]:
 
 def _lagrange(at: Tensor) -> Tensor:
     """Returns the weight of each node at positions (N,) in [-1, 1]: (N, `NODES`)."""
-    known = torch.tensor(nodes(), dtype=at.dtype)
-    others = ~torch.eye(NODES, dtype=torch.bool)
+    known, one = at.new_tensor(nodes()), at.new_ones(())
+    others = ~torch.eye(NODES, dtype=torch.bool, device=at.device)
     factors = (at[:, None] - known)[:, None].expand(-1, NODES, -1)
-    factors = factors / (known[:, None] - known).where(others, torch.tensor(1.0))
-    return factors.where(others, torch.tensor(1.0, dtype=at.dtype)).prod(-1)
+    factors = factors / (known[:, None] - known).where(others, one)
+    return factors.where(others, one).prod(-1)
 
 
 def _bands(blocks: int, size: int) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ def kept(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> 
     if key in _kept:
         return _kept[key]
     with torch.inference_mode(False):
-        made = sent(torch.tensor(key[0], dtype=dtype), device)
+        made = sent(torch.tensor(key[0], dtype=dtype, device="cpu"), device)
     if type(made) is Tensor and device.type == "cuda":  # not a tracer's
         _kept[key] = made
     return made

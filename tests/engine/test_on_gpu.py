@@ -123,6 +123,15 @@ def test_frames_one_after_the_other_do_not_mix(make):
         torch.testing.assert_close(alone, result, rtol=2e-3, atol=2e-3)
 
 
+def test_the_gpu_may_be_the_default_device_of_a_program(make):
+    model, frames = make().to("cuda"), 3 * torch.rand(2, 4, 91, 133)
+    for scale in SCALES:
+        view = model.at_scale(scale)
+        with torch.device("cuda"):
+            found = upscale(view, frames, 40)
+        torch.testing.assert_close(found, upscale(view, frames, 40))
+
+
 def test_threads_of_a_host_share_a_model(make):
     frames = torch.rand(8, 3, 200, 210)
     model = make().to("cuda")

@@ -14,6 +14,7 @@ import spanpp_core
 from spanpp_core.backends import is_out_of_memory
 from spanpp_core.engine.plan import Plan
 from spanpp_core.network.hyperparameters import Hyperparameters
+from spanpp_core.network.kernels import interpolation
 from spanpp_core.network.model import SpanPP
 
 
@@ -118,6 +119,21 @@ def test_constant_alpha_stays_constant_within_its_range(model, alpha, expected):
     image[:, 3] = alpha
     made = spanpp_core.upscale(model, image)[:, 3]
     assert torch.equal(made, torch.full_like(made, expected))
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("scale", [2, 2.5, 2.73])
+def test_the_default_device_of_a_program_changes_nothing(model, scale, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="optional: spanpp[openvino]")
+    interpolation.cache_clear()
+    weights, image = model.model.state_dict(), 3 * torch.rand(1, 4, 40, 50)
+    with torch.device("meta"):
+        loaded = spanpp_core.load(weights).with_backend(backend)
+        found = spanpp_core.upscale(loaded.at_scale(scale), image)
+    assert not loaded.backends.failures
+    view = model.at_scale(scale).with_backend(backend)
+    assert torch.equal(found, spanpp_core.upscale(view, image))
 
 
 def test_writes_into_what_it_is_given_and_leaves_the_image_alone(model):

@@ -81,7 +81,9 @@ def parse(state_dict: Mapping[str, Any]) -> Checkpoint:
         shapes = {k: t.shape for k, t in network(hyper).state_dict().items()}
     tensors = _checked(found, shapes)
     canonical = {k: t for k, t in tensors.items() if k not in branches}
-    canonical["MetaIGConv"] = torch.tensor(hyper.scales, dtype=torch.uint8)
+    canonical["MetaIGConv"] = torch.tensor(
+        hyper.scales, dtype=torch.uint8, device="cpu"
+    )
     stale: list[str] = []
     if kind == "training":
         for conv in _CONVS:
