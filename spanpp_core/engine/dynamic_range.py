@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..resize import bicubic
-from .transfer import begin_read
+from .transfer import begin_read, memory_order
 
 TOLERANCE = 0.5 / 255
 """How far values may lie outside [0, 1] and be clipped all the same: rounding of others."""
@@ -183,8 +183,8 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
 
 def _ends(image: Tensor) -> Tensor:
     """Returns `extremes` where the image is, (2,)."""
-    order = sorted(range(image.ndim), key=image.stride, reverse=True)
-    image = image.detach().permute(order)  # as it lies in memory: many times faster
+    # as it lies in memory: many times faster
+    image = image.detach().permute(memory_order(image))
     ends = image.new_empty(2)
     torch.aminmax(image, out=(ends[0], ends[1]))
     return ends
