@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backends import fastest, is_out_of_memory, map_channels
 from ..descriptor import SpanPPDescriptor
+from ..network.autocast import autocast_disabled
 from ..network.ends import end_dtype
 from ..network.scale import Window
 from .dynamic_range import extremes
@@ -64,7 +65,7 @@ def upscale_tiled(
     tiles = list(plan.tiles(tile))
     fit = _fit(model, memory, free()) if n * len(tiles) > 1 else 1
     jobs: deque[Job] = deque()
-    with torch.no_grad():
+    with torch.no_grad(), autocast_disabled(model.device.type):
         for source, target in _planes(model, image, out):
             jobs += _batches(source, target, tiles, fit)
         network, backends = model.model, model.backends

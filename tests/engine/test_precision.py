@@ -182,3 +182,12 @@ def test_tf32_is_left_alone_elsewhere(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with exact_float32(CPU):
         assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("scale", [2, 2.5, 2.73])
+def test_autocast_of_a_program_around_changes_nothing(model, scale):
+    """bfloat16 was off by 7/255, and float32 was promised."""
+    view, image = model.at_scale(scale), 3 * torch.rand(1, 4, 30, 40)
+    expected = upscale(view, image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(upscale(view, image), expected)
