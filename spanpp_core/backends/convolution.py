@@ -229,7 +229,7 @@ def shape_times(
         torch.rand(size, generator=generator, device=device, dtype=dtype)
         for size in ((1, *TIMED_SIZE, channels), (channels, channels, 3, 3))
     )
-    layer = (packed(weight), torch.zeros(channels, device=device))
+    layer = (packed(weight), torch.zeros(channels, dtype=torch.float32, device=device))
     kind = Kind(channels, channels, 3)
     taken: dict[Shape, list[float]] = {}
     with torch.no_grad(), torch.cuda.device(device):

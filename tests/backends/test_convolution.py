@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -150,7 +150,7 @@ class Event:
 
 
 @pytest.fixture
-def ran(monkeypatch, _cuda_emulated) -> list[Shape]:
+def ran(monkeypatch, _cuda_emulated) -> Iterator[list[Shape]]:
     """The shapes that were run, with no kernel."""
     noted: list[Shape] = []
 
@@ -160,13 +160,16 @@ def ran(monkeypatch, _cuda_emulated) -> list[Shape]:
 
         def __call__(self, x, weight, bias, then) -> Tensor:
             assert x.is_contiguous(memory_format=torch.channels_last)
+            assert bias.dtype == torch.float32
             noted.append(self._shape)
             return torch.zeros_like(x)
 
     monkeypatch.setattr(convolution, "TIMED_SIZE", (2, 3))
     monkeypatch.setattr(convolution, "Convolution", Noting)
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    return noted
+    torch.set_default_dtype(torch.float64)  # as the program around may have done
+    yield noted
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(
