@@ -225,13 +225,15 @@ def main() -> None:
     parser.add_argument("--packs", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--limit", type=int, help="so many photos of each source")
     parser.add_argument("--jpeg", type=int, help="JPEG of this quality, if smaller")
+    parser.add_argument("--whole", action="store_true", help="cut nothing out")
     parser.add_argument("--keep", type=Path, help="folder for packages, to go on later")
     given = parser.parse_args()
     Image.MAX_IMAGE_PIXELS = None
     given.out.mkdir(parents=True, exist_ok=True)
+    every = [photo._replace(cut=()) if given.whole else photo for photo in photos()]
     named = [
         (f"{number:03d}_{re.sub('[^a-zA-Z0-9.+-]', '+', photo.package)}", photo)
-        for number, photo in enumerate(photos(), 1)
+        for number, photo in enumerate(every, 1)
         if photo.pack in given.packs
     ]
     listed = itertools.chain.from_iterable(

@@ -234,6 +234,7 @@ def train(
             fabric=fabric,
             settings=settings,
             loss_of=lambda step: LOSSES[made.loss_of(step)],
+            colours=made.colours,
             workers=workers,
             compiled=on_gpu and not made.branches and find_spec("triton") is not None,
             captured=on_gpu and devices == 1 and torch.version.hip is None,

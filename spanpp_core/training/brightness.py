@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..engine.precision import exact_float32
 from ..network.trainable import TrainableSpanPP
+from .colours import flat_colours
 from .degradation import DEGRADATIONS
 from .patches import Batch, Patches, ScaleDraw
 
@@ -94,7 +95,7 @@ def balanced(
     weight, bias = (made.conv_cat.get_parameter(n) for n in ("weight", "bias"))
     kept = {scale: list(some) for scale, some in batches.items()}
     first = next(iter(kept.values()))
-    colours = _colours()
+    colours = flat_colours()
     with exact_float32(weight.device):
         # neither what reaches the pixels nor the maps change with the convolution
         reach = torch.cat([_reach(made, scale) for scale in kept]).cpu().double()
@@ -114,13 +115,6 @@ def balanced(
                 weight -= change[:-1].T.reshape(weight.shape).to(weight)
                 bias -= change[-1].to(bias)
     return made
-
-
-def _colours() -> Tensor:
-    """Returns colours of all kinds, 60 greys among them: (464, 3) in [0, 1]."""
-    colours = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
-    colours[:60] = colours[:60, :1]
-    return torch.cat([colours, torch.cartesian_prod(*[torch.linspace(0, 1, 4)] * 3)])
 
 
 def _maps_of(

@@ -20,6 +20,7 @@ from ..engine.precision import exact_float32
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 from .capture import CapturedStep, Step
+from .colours import colour_shift
 from .losses import Loss
 from .muon import split
 from .patches import Batch
@@ -66,6 +67,7 @@ def train(
     fabric: Fabric,
     settings: Mapping[str, Any],
     loss_of: Callable[[int], Loss] = lambda step: F.l1_loss,
+    colours: float = 0.0,
     workers: int = 0,
     compiled: bool = False,
     captured: bool = False,
@@ -89,6 +91,7 @@ def train(
         settings: Everything that makes this run what it is, as JSON can hold it; stored
             with the weights, and compared when a run is taken up again.
         loss_of: What a step, from 0 on, makes small; see `LOSSES`.
+        colours: What `colour_shift` counts beside the loss; plain networks only.
         workers: Processes that prepare batches beside this one.
         compiled: Whether the body runs as `torch.compile` makes it; plain networks only.
         captured: Whether steps become CUDA graphs; one GPU only, see `CapturedStep`.
@@ -118,7 +121,7 @@ def train(
 
     @functools.cache
     def step_of(loss: Loss) -> Step:
-        do = _step(network, model, loss, ready, schedule.clip, fabric)
+        do = _step(network, model, loss, colours, ready, schedule.clip, fabric)
         return CapturedStep(do, fabric.device) if captured else do
 
     items = patches(fabric.global_rank)
@@ -166,6 +169,7 @@ def _step(
     network: TrainableSpanPP,
     model: Any,
     loss: Loss,
+    colours: float,
     optimizers: Sequence[Any],
     clip: float,
     fabric: Fabric,
@@ -176,7 +180,8 @@ def _step(
         low, high = batch.unit(fabric.device)
         with exact_float32(fabric.device):
             value = loss(model(low, float(batch.scale)), high)
-            fabric.backward(value)
+            beside = colours * colour_shift(network, batch.scale) if colours else 0.0
+            fabric.backward(value + beside)
         norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
         for optimizer in optimizers:
             optimizer.step()

@@ -69,6 +69,8 @@ class Recipe:
     """Places drawn for each patch, of which the most detailed one is taken."""
     flat: float = 0.0
     """The share of pairs that are of one colour."""
+    colours: float = 0.0
+    """What the mean shift of flat colours counts beside the loss; not with branches."""
     degrade: DegradationName = "none"
     """What low resolution suffers besides being made smaller."""
     loss: LossName = "l1"

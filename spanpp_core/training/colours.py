@@ -1,0 +1,80 @@
+"""What a network makes of flat colours, for as little as a few pixels cost.
+
+Inside a flat area each convolution sees the same value under all of its taps: it does
+there what a 1x1 convolution with their sum does. One image whose pixels are the colours,
+and sums of taps in place of kernels, say what becomes of each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from ..network.autocast import autocast_disabled
+from ..network.body import Body
+from ..network.scale import nearest_exact, phase_groups
+from ..network.trainable import TrainableSpanPP
+
+POSITIONS = 3
+"""Along each side of a cell: the kernels of all would take as long as the step."""
+
+
+def flat_colours() -> Tensor:
+    """Returns colours of all kinds, 60 greys among them: (464, 3) in [0, 1]."""
+    made = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
+    made[:60] = made[:60, :1]
+    return torch.cat([made, torch.cartesian_prod(*[torch.linspace(0, 1, 4)] * 3)])
+
+
+@functools.cache
+def _pixels(device: torch.device) -> Tensor:
+    """The colours as one row of an image: (1, 3, 1, 464)."""
+    return flat_colours().T[None, :, None].to(device)
+
+
+class _Features(nn.Module):
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body = body
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body.features(x)
+
+
+@functools.cache
+def positions(scale: float) -> tuple[float, ...]:
+    """Returns where the pixels of a scale lie in a cell, `POSITIONS` of them at most."""
+    groups = phase_groups(nearest_exact(scale))
+    every = [each for group in groups for each in group.coordinates]
+    last = len(every) - 1
+    some = min(len(every), POSITIONS)
+    return tuple(every[last * i // max(some - 1, 1)] for i in range(some))
+
+
+def colour_shift(network: TrainableSpanPP, scale: float) -> Tensor:
+    """Returns by how much flat colours are shifted, on average over places in a cell.
+
+    Args:
+        network: In the plain form, which has no branches.
+        scale: In [1, 8].
+
+    Returns:
+        The mean absolute shift, a scalar; differentiable in every parameter.
+    """
+    inside = {
+        f"body.{name}": F.pad(each.sum((2, 3), keepdim=True), (1, 1, 1, 1))
+        for name, each in network.named_parameters()
+        if each.shape[2:] == (3, 3)
+    }
+    pixels = _pixels(network.conv_cat.weight.device)
+    with autocast_disabled(pixels.device.type):
+        features = torch.func.functional_call(_Features(network), inside, pixels)
+        at = positions(scale)
+        taps = network.upsampler.kernels_at(at, at, scale).sum((2, 3))
+        made = F.linear(features[0, :, 0].T, taps)  # (464, 3 * positions)
+    return (made.view(len(made), 3, -1) - pixels[0, :, 0].T[:, :, None]).abs().mean()
