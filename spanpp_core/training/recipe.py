@@ -95,6 +95,11 @@ class Recipe:
                 raise TrainingError(
                     f"{name} is {getattr(self, name)!r}; give one of {', '.join(filter(None, known))}"
                 )
+        if self.colours < 0 or (self.colours and self.branches):
+            raise TrainingError(
+                f"colours is {self.colours:g} with branches = {str(self.branches).lower()};"
+                " give a number from 0, and train without branches (--plain) above it"
+            )
         scales = self.scales
         good = scales and all(MIN_SCALE <= s <= MAX_SCALE for s in scales)
         if not good or len(set(scales)) != len(scales):

@@ -32,6 +32,7 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_what_is_usual
         ("scales = [1, 9]", "--scales 1 9: give whole numbers from 1 to 8, each once"),
         ("learning_rate = 0", "the learning rate is 0; give more than 0"),
         ("steps =", "recipe.toml: "),
+        ("colours = 6", "colours is 6 with branches = true; give a number from 0, and"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, text, message):
