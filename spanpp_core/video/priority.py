@@ -12,7 +12,7 @@ _THREADS = Path("/proc/self/task")
 
 @contextmanager
 def priority_kept() -> Generator[None]:
-    """Restores the scheduling of this thread, and of those that begin here, at the end.
+    """Restores the scheduling of this thread at the end, and of those that began here.
 
     SVT-AV1, opened by root on Linux, moves the calling thread to the highest real-time
     priority and leaves it there. Its own threads inherit that, as does every thread and
@@ -28,10 +28,14 @@ def priority_kept() -> Generator[None]:
     finally:
         raised = _scheduling(0)
         if raised != (policy, parameters):
-            for thread in (0, *(_threads() - before)):
-                with suppress(ProcessLookupError):  # it has ended
-                    if _scheduling(thread) == raised:
-                        os.sched_setscheduler(thread, policy, parameters)
+            changed = True
+            while changed:  # a thread that is still raised may begin another meanwhile
+                changed = False
+                for thread in (0, *(_threads() - before)):
+                    with suppress(ProcessLookupError):  # it has ended
+                        if _scheduling(thread) == raised:
+                            os.sched_setscheduler(thread, policy, parameters)
+                            changed = True
 
 
 def _threads() -> set[int]:
