@@ -28,14 +28,10 @@ def priority_kept() -> Generator[None]:
     finally:
         raised = _scheduling(0)
         if raised != (policy, parameters):
-            changed = True
-            while changed:  # a thread that is still raised may begin another meanwhile
-                changed = False
-                for thread in (0, *(_threads() - before)):
-                    with suppress(ProcessLookupError):  # it has ended
-                        if _scheduling(thread) == raised:
-                            os.sched_setscheduler(thread, policy, parameters)
-                            changed = True
+            for thread in (0, *(_threads() - before)):
+                with suppress(ProcessLookupError):  # it has ended
+                    if _scheduling(thread) == raised:
+                        os.sched_setscheduler(thread, policy, parameters)
 
 
 def _threads() -> set[int]:

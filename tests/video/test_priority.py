@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread, get_native_id
+from threading import Event, Lock, Thread, get_native_id
 
 import pytest
 from clips import TWICE, write_clip
 
-from spanpp_core.video import codecs_here, upscale_video
+from spanpp_core.video import codecs, codecs_here, encoder, remux, upscale_video
 from spanpp_core.video.priority import priority_kept
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there they do")
@@ -46,22 +46,27 @@ def may_be_real_time() -> bool:
     sys.platform != "linux" or not may_be_real_time(), reason="needs root"
 )
 @pytest.mark.parametrize("codec", codecs_here())
-def test_who_writes_a_video_is_not_real_time_nor_is_a_thread_begun_then(
-    tmp_path, model, codec
+def test_no_thread_is_real_time_while_a_video_is_written_and_later(
+    tmp_path, model, codec, monkeypatch
 ):
-    # the encoder's own threads are its own: some raise themselves when they begin
     seen: set[tuple[int, int]] = set()
+    opening = Lock()  # while an encoder opens, in a thread of its own, its threads are
 
-    def own() -> tuple[int, int]:
-        return schedulings()[get_native_id()]
+    @contextmanager
+    def waited_for():
+        with opening, priority_kept():
+            yield
+
+    for module in (codecs, encoder, remux):
+        monkeypatch.setattr(module, "priority_kept", waited_for)
 
     def look(*_) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            seen.update({own(), pool.submit(own).result()})
+        with opening:
+            seen.update(schedulings().values())
 
     source = write_clip(tmp_path / "in.mkv", size=(64, 72))
     options = {"codec": codec, "segment": 3, "on_progress": look}
-    before = {own()}
+    before = set(schedulings().values())
     upscale_video(model, source, tmp_path / "out.mkv", TWICE, **options)
     look()
     assert seen == before
