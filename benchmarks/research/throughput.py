@@ -8,7 +8,7 @@ twice backward. All in processor seconds of all threads on a CPU, which other pr
 not stretch, and in seconds on a GPU.
 
 Run: python benchmarks/research/throughput.py [--batch 16] [--patch 48] [--scale 2]
-[--device cuda] [--threads N] [--rounds 5]
+[--colours 6] [--device cuda] [--threads N] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.trainable import TrainableSpanPP
+from spanpp_core.training.colours import colour_shift
 from spanpp_core.training.initial import new_network
 from spanpp_core.training.muon import split
 from spanpp_core.training.schedule import Schedule
@@ -60,7 +61,11 @@ def flop_of(network: TrainableSpanPP, scale: int) -> int:
 
 
 def step_of(
-    network: TrainableSpanPP, dtype: torch.dtype, low: Tensor, high: Tensor
+    network: TrainableSpanPP,
+    dtype: torch.dtype,
+    low: Tensor,
+    high: Tensor,
+    colours: float,
 ) -> Callable[[], list[float]]:
     """Returns a step, which returns the seconds of forward, backward and update."""
     optimizers = Schedule(1).optimizers(*split(network))
@@ -71,6 +76,8 @@ def step_of(
         half = dtype == torch.bfloat16
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = F.l1_loss(network(low, scale), high)
+        if colours:
+            loss = loss + colours * colour_shift(network, scale)
         marks.append(clock(device))
         loss.backward()
         marks.append(clock(device))
@@ -91,6 +98,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=48, help="low-resolution pixels")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--channels", type=int, default=48)
+    parser.add_argument("--colours", type=float, default=0, help="plain networks only")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -104,7 +112,8 @@ def main() -> None:
         for name, dtype in DTYPES.items():
             hyper = Hyperparameters(channels=given.channels)
             network = new_network(hyper, 0, form == "branches").to(given.device)
-            steps[form, name] = step_of(network, dtype, low, high)
+            colours = given.colours if form == "plain" else 0
+            steps[form, name] = step_of(network, dtype, low, high, colours)
             flop = flop_of(network, given.scale) * given.batch * given.patch**2
     times: dict[tuple[str, str], list[list[float]]] = {key: [] for key in steps}
     peaks: dict[str, list[float]] = {name: [] for name in DTYPES}

@@ -47,7 +47,7 @@ class _Features(nn.Module):
 
 
 @functools.cache
-def positions(scale: float) -> tuple[float, ...]:
+def _positions(scale: float) -> tuple[float, ...]:
     """Returns where the pixels of a scale lie in a cell, `POSITIONS` of them at most."""
     groups = phase_groups(nearest_exact(scale))
     every = [each for group in groups for each in group.coordinates]
@@ -74,7 +74,7 @@ def colour_shift(network: TrainableSpanPP, scale: float) -> Tensor:
     pixels = _pixels(network.conv_cat.weight.device)
     with autocast_disabled(pixels.device.type):
         features = torch.func.functional_call(_Features(network), inside, pixels)
-        at = positions(scale)
+        at = _positions(scale)
         taps = network.upsampler.kernels_at(at, at, scale).sum((2, 3))
         made = F.linear(features[0, :, 0].T, taps)  # (464, 3 * positions)
     return (made.view(len(made), 3, -1) - pixels[0, :, 0].T[:, :, None]).abs().mean()

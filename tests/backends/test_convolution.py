@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from cuda_emulator import H100, needs_compiler
+from on_gpu import runs_cupy
 from torch import Tensor
 
-from spanpp_core.backends import convolution, cupy
+from spanpp_core.backends import convolution
 from spanpp_core.backends.convolution import (
     SHAPES,
     Convolution,
@@ -191,10 +191,7 @@ def test_a_shape_with_other_results_is_an_error(monkeypatch, ran):
 
 
 needs_kernel = pytest.mark.skipif(
-    not torch.cuda.is_available()
-    or find_spec("cupy") is None
-    or cupy._reason_against(16, torch.float16, torch.device("cuda")) is not None,
-    reason="needs CuPy and a GPU that the kernel is for",
+    not runs_cupy(), reason="needs CuPy and a GPU that the kernel is for"
 )
 
 

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from on_gpu import runs_cupy
 from PIL import Image
 from torch import Tensor
 
 import spanpp_core
 from spanpp_core import Backend, SpanPPDescriptor, upscale
-from spanpp_core.backends import cupy
 from spanpp_core.engine.memory import empty_cache
 
 pytestmark = pytest.mark.gpu
@@ -25,11 +25,7 @@ SCALES = [1, 2, 4, 2.5, 2.73]
 FAST: list[Backend] = ["torch"]
 if find_spec("triton"):
     FAST.append("triton")
-if (
-    torch.cuda.is_available()
-    and find_spec("cupy")
-    and cupy._reason_against(16, torch.float16, torch.device("cuda")) is None
-):
+if runs_cupy():
     FAST.append("cupy")
 
 
