@@ -136,6 +136,18 @@ def test_the_default_device_of_a_program_changes_nothing(model, scale, backend):
     assert torch.equal(found, spanpp_core.upscale(view, image))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_image_taken_from_a_batch_is_the_same_and_runs_the_same(make, dtype):
+    """PyTorch does not see that the channels of ``frames[0][None]`` lie last."""
+    model = make(channels=48).with_dtype(dtype)
+    frames = torch.rand(1, 60, 50, 3).movedim(-1, 1)
+    alone = frames[0][None]
+    assert alone.stride() != frames.stride()
+    assert torch.equal(
+        spanpp_core.upscale(model, alone), spanpp_core.upscale(model, frames)
+    )
+
+
 def test_writes_into_what_it_is_given_and_leaves_the_image_alone(model):
     image = torch.rand(2, 7, 9, 3)  # (N, H, W, C) as a host may hold it
     before = image.clone()
