@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api import NodeContext
+from api import BaseInput, NodeContext
 from nodes.properties.inputs import PthFileInput, SliderInput
 from nodes.properties.outputs import DirectoryOutput, FileNameOutput
 from nodes.utils.utils import split_file_path
@@ -14,6 +14,15 @@ from spanpp_core import SpanPPDescriptor
 
 from ._device import dtype_for
 from ._types import SpanPPModelOutput
+
+
+class RepairInput(SliderInput):
+    """A slider that may be left out, as in chains that were saved before it existed."""
+
+    def make_optional(self):
+        # v0.25.1 refuses this for sliders; later versions take their default away, on
+        # which the editor stops with an error
+        return BaseInput.make_optional(self)
 
 
 @io_group.register(
@@ -29,7 +38,7 @@ from ._types import SpanPPModelOutput
     icon="PyTorch",
     inputs=[
         PthFileInput().with_id(0),
-        SliderInput(
+        RepairInput(
             "Repair",
             precision=2,
             step=0.05,
@@ -38,7 +47,7 @@ from ._types import SpanPPModelOutput
             max=1,
             default=0,
         )
-        .make_optional()  # chains saved before it existed run without it
+        .make_optional()
         .with_id(1)
         .with_docs(
             "How strongly JPEG artefacts, blur and noise are removed. 0 keeps what is"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from chainner_backend import MISSING, PYTHON, SOURCE, Backend, Graph
 from chains import (
     MODEL,
+    OUR_LOADER,
     STOCK_UPSCALE,
     UPSCALE,
     assert_same,
@@ -32,6 +34,12 @@ def clean_file(tmp_path: Path) -> Path:
     repair = replace(clean, state_dict=fine_tuned(clean.state_dict))
     spanpp_core.write_slim(tmp_path / "clean_repair.safetensors", repair)
     return tmp_path / "clean.safetensors"
+
+
+def test_editor_begins_without_repair(schemata: dict[str, dict[str, Any]]):
+    """It shows ``def`` where a chain has no value, and fails where that is null."""
+    repair = schemata[OUR_LOADER]["inputs"][1]
+    assert (repair["def"], repair["optional"]) == (0, True)
 
 
 @pytest.mark.parametrize("repair", [None, 0, 0.35, 1])
