@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.trainable import TrainableSpanPP
-from spanpp_core.training.colours import colour_shift
+from spanpp_core.training.colours import colour_shift, positions
 from spanpp_core.training.initial import new_network
 from spanpp_core.training.muon import split
 from spanpp_core.training.schedule import Schedule
@@ -70,6 +70,7 @@ def step_of(
     """Returns a step, which returns the seconds of forward, backward and update."""
     optimizers = Schedule(1).optimizers(*split(network))
     scale, device = high.shape[-1] // low.shape[-1], low.device
+    turn = torch.tensor(0, device=device)
 
     def step() -> list[float]:
         marks = [clock(device)]
@@ -77,7 +78,8 @@ def step_of(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = F.l1_loss(network(low, scale), high)
         if colours:
-            loss = loss + colours * colour_shift(network, scale)
+            at = positions(turn.add_(1))
+            loss = loss + colours * colour_shift(network, scale, at)
         marks.append(clock(device))
         loss.backward()
         marks.append(clock(device))

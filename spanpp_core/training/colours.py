@@ -16,11 +16,14 @@ from typing_extensions import override
 
 from ..network.autocast import autocast_disabled
 from ..network.body import Body
-from ..network.scale import nearest_exact, phase_groups
 from ..network.trainable import TrainableSpanPP
 
 POSITIONS = 3
 """Along each side of a cell: the kernels of all would take as long as the step."""
+
+_STEPS = (7549, 5698)
+"""By how much positions move from step to step, in ten thousandths of a side: the powers of
+1 / 1.3247 (the plastic number), which fill a square evenly (Roberts, 2018)."""
 
 
 def flat_colours() -> Tensor:
@@ -46,22 +49,27 @@ class _Features(nn.Module):
         return self.body.features(x)
 
 
-@functools.cache
-def _positions(scale: float) -> tuple[float, ...]:
-    """Returns where the pixels of a scale lie in a cell, `POSITIONS` of them at most."""
-    groups = phase_groups(nearest_exact(scale))
-    every = [each for group in groups for each in group.coordinates]
-    last = len(every) - 1
-    some = min(len(every), POSITIONS)
-    return tuple(every[last * i // max(some - 1, 1)] for i in range(some))
+def positions(turn: Tensor) -> Tensor:
+    """Returns where colours are looked at: all over the cell, as turns go by.
+
+    Args:
+        turn: A whole number, a scalar on any device.
+
+    Returns:
+        Rows and columns, (2, `POSITIONS`), in [-1, 1), evenly spaced.
+    """
+    spaced = torch.arange(POSITIONS, device=turn.device) * 10_000 // POSITIONS
+    moved = torch.stack([turn * step + spaced for step in _STEPS])
+    return (moved % 10_000).float() / 5_000 - 1
 
 
-def colour_shift(network: TrainableSpanPP, scale: float) -> Tensor:
+def colour_shift(network: TrainableSpanPP, scale: float, at: Tensor) -> Tensor:
     """Returns by how much flat colours are shifted, on average over places in a cell.
 
     Args:
         network: In the plain form, which has no branches.
         scale: In [1, 8].
+        at: Rows and columns of these places, (2, N), in [-1, 1].
 
     Returns:
         The mean absolute shift, a scalar; differentiable in every parameter.
@@ -74,7 +82,6 @@ def colour_shift(network: TrainableSpanPP, scale: float) -> Tensor:
     pixels = _pixels(network.conv_cat.weight.device)
     with autocast_disabled(pixels.device.type):
         features = torch.func.functional_call(_Features(network), inside, pixels)
-        at = _positions(scale)
-        taps = network.upsampler.kernels_at(at, at, scale).sum((2, 3))
+        taps = network.upsampler.kernels_at(at[0], at[1], scale).sum((2, 3))
         made = F.linear(features[0, :, 0].T, taps)  # (464, 3 * positions)
     return (made.view(len(made), 3, -1) - pixels[0, :, 0].T[:, :, None]).abs().mean()

@@ -20,7 +20,7 @@ from ..engine.precision import exact_float32
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 from .capture import CapturedStep, Step
-from .colours import colour_shift
+from .colours import colour_shift, positions
 from .losses import Loss
 from .muon import split
 from .patches import Batch
@@ -119,9 +119,11 @@ def train(
     # only now are the weights where they are trained: the optimizers' state follows them
     done = restore(out / STATE, settings, parts)
 
+    turn = torch.tensor(done, device=fabric.device)
+
     @functools.cache
     def step_of(loss: Loss) -> Step:
-        do = _step(network, model, loss, colours, ready, schedule.clip, fabric)
+        do = _step(network, model, loss, colours, turn, ready, schedule.clip, fabric)
         return CapturedStep(do, fabric.device) if captured else do
 
     items = patches(fabric.global_rank)
@@ -170,17 +172,24 @@ def _step(
     model: Any,
     loss: Loss,
     colours: float,
+    turn: Tensor,
     optimizers: Sequence[Any],
     clip: float,
     fabric: Fabric,
 ) -> Step:
-    """Returns what does a step; ``model`` is ``network`` as Fabric runs it."""
+    """Returns what does a step, and counts it in ``turn``.
+
+    ``model`` is ``network`` as Fabric runs it.
+    """
 
     def do(batch: Batch) -> tuple[Tensor, Tensor]:
         low, high = batch.unit(fabric.device)
         with exact_float32(fabric.device):
             value = loss(model(low, float(batch.scale)), high)
-            beside = colours * colour_shift(network, batch.scale) if colours else 0.0
+            beside = 0.0
+            if colours:
+                at = positions(turn.add_(1))
+                beside = colours * colour_shift(network, batch.scale, at)
             fabric.backward(value + beside)
         norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
         for optimizer in optimizers:
