@@ -78,12 +78,13 @@ class IGConv(nn.Module):
         return SampledKernels(scale, weight.transpose(0, 1).flatten(0, 2))
 
     def kernels_at(
-        self, ys: Sequence[float], xs: Sequence[float], scale: float
+        self, ys: Sequence[float] | Tensor, xs: Sequence[float] | Tensor, scale: float
     ) -> Tensor:
         """Returns the kernels at every (y, x) of a grid of sub-pixel coordinates.
 
         Args:
-            ys: Row coordinates within the input cell, in [-1, 1].
+            ys: Row coordinates within the input cell, in [-1, 1]; a tensor if they
+                change from call to call.
             xs: Column coordinates, likewise.
             scale: It sets the phase term 2 / min(scale, largest trained scale).
 
@@ -101,7 +102,9 @@ class IGConv(nn.Module):
         values = values.view(len(ys), len(xs), self.channels, k, k, 3)
         return values.permute(5, 0, 1, 2, 3, 4).flatten(0, 2).contiguous()
 
-    def _basis(self, ys: Sequence[float], xs: Sequence[float], scale: float) -> Tensor:
+    def _basis(
+        self, ys: Sequence[float] | Tensor, xs: Sequence[float] | Tensor, scale: float
+    ) -> Tensor:
         """[cos(pi f), sin(pi f)] * amplitude for f = freq_x x + freq_y y + phase.
 
         By the angle sum rule from one sine and cosine per row and per column, instead
@@ -113,7 +116,10 @@ class IGConv(nn.Module):
             self.phase.get_parameter(n).flatten() for n in ("weight", "bias")
         )
         phase = (weight * step + bias) * math.pi
-        at_y, at_x = (kept(at, freq_x.dtype, freq_x.device) for at in (ys, xs))
+        at_y, at_x = (
+            at if isinstance(at, Tensor) else kept(at, freq_x.dtype, freq_x.device)
+            for at in (ys, xs)
+        )
         along_y = freq_y * at_y[:, None, None, None] + phase
         along_x = freq_x * at_x[:, None, None]
         cos_y, sin_y = along_y.cos(), along_y.sin()
