@@ -15,6 +15,11 @@ ImageOp = Callable[[np.ndarray, Progress], np.ndarray]
 TELLS_PROGRESS = "progress" in inspect.signature(convenient_upscale).parameters
 """After v0.25.1 chaiNNer splits the progress between the passes an image needs."""
 
+CHANNELS = (
+    "match Input0.channels { 4 => 4, _ => 3 }" if TELLS_PROGRESS else "Input0.channels"
+)
+"""Of the result, for the editor: v0.25.1 keeps grey images grey, later versions do not."""
+
 
 def upscale_any_channels(
     image: np.ndarray,

@@ -21,7 +21,7 @@ from packages.chaiNNer_pytorch.settings import get_settings
 import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor
 
-from ._any_channels import upscale_any_channels
+from ._any_channels import CHANNELS, upscale_any_channels
 from ._device import dtype_for, memory_limit, stoppable, tile_edge
 from ._types import SpanPPModelInput
 
@@ -94,12 +94,12 @@ class SpanPPFractionalScale(Enum):
     ],
     outputs=[
         ImageOutput(
-            image_type="""
-                Image {
+            image_type=f"""
+                Image {{
                     width: SpanPPModel::length(Input0.width, Input1.scale),
                     height: SpanPPModel::length(Input0.height, Input1.scale),
-                    channels: match Input0.channels { 4 => 4, _ => 3 },
-                }
+                    channels: {CHANNELS},
+                }}
             """,
             assume_normalized=True,  # what lies in [0, 1] stays there
         ).with_id(0)
