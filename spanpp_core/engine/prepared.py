@@ -27,7 +27,7 @@ from .tiled import (
     Progress,
     auto_tile,
     check_image,
-    result_channels,
+    result_of,
     working_memory,
 )
 
@@ -177,9 +177,7 @@ class Upscaling:
             pass
         if on_outside is not None and (ends := values_outside(image)) is not None:
             on_outside(ends)
-        if out is None:
-            channels = result_channels(self.view, image.shape[1])
-            out = image.new_empty(len(image), channels, *self.output_size)
+        out = result_of(self.view, image, self.output_size, out)
         for i in range(len(image)):
             report = on_progress and part_of(on_progress, i, len(image))
             frame, place = finite(image[i : i + 1]), out[i : i + 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ..network.scale import output_size
 from ..resize import resize
 from .memory import SHARE_OF_FREE
 from .size import OutputSize
-from .tiled import Progress, result_channels, upscale_tiled
+from .tiled import Progress, result_of, upscale_tiled
 from .transfer import copy_to
 
 RESIZE_COPIES = 3
@@ -47,35 +48,18 @@ def upscale_to_size(
     """
     count, _, height, width = image.shape
     made_size = output_size(height, width, model.scale)
+    tiled = partial(upscale_tiled, model, tile=tile, memory=memory, free=free)
     if made_size == output.sides:
-        return upscale_tiled(
-            model,
-            image,
-            tile,
-            on_progress,
-            out=out,
-            memory=memory,
-            free=free,
-            meanwhile=meanwhile,
-        )
-    shape = (1, result_channels(model, image.shape[1]), *made_size)
-    if out is None:
-        out = image.new_empty(count, shape[1], *output.sides)
+        return tiled(image, on_progress=on_progress, out=out, meanwhile=meanwhile)
+    out = result_of(model, image, output.sides, out)
+    shape = (1, out.shape[1], *made_size)
     rows, cols = output.window
     place = _place(model, image, shape, free)
     for i in range(count):  # one at a time: the larger image is not asked for
         report = on_progress and part_of(on_progress, i, count)
         larger = image.new_empty(shape, device=place)
-        upscale_tiled(
-            model,
-            image[i : i + 1],
-            tile,
-            report,
-            out=larger,
-            memory=memory,
-            free=free,
-            meanwhile=None if i else meanwhile,
-        )
+        check = None if i else meanwhile
+        tiled(image[i : i + 1], on_progress=report, out=larger, meanwhile=check)
         if made_size != output.picture:
             larger = resize(larger, output.picture)
         copy_to(out[i], larger[0, :, rows, cols])

@@ -54,16 +54,11 @@ def upscale_tiled(
         meanwhile: As for `Pipeline`.
     """
     check_image(model, image)
-    n, channels, height, width = image.shape
+    height, width = image.shape[2:]
     plan = Plan.of(height, width, model.scale, model.model.halo)
-    channels = result_channels(model, channels)
-    shape = (n, channels, plan.out_height, plan.out_width)
-    if out is None:
-        out = image.new_empty(shape)
-    elif out.shape != shape:
-        raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
+    out = result_of(model, image, (plan.out_height, plan.out_width), out)
     tiles = list(plan.tiles(tile))
-    fit = _fit(model, memory, free()) if n * len(tiles) > 1 else 1
+    fit = _fit(model, memory, free()) if len(image) * len(tiles) > 1 else 1
     jobs: deque[Job] = deque()
     with torch.no_grad(), autocast_disabled(model.device.type):
         for source, target in _planes(model, image, out):
@@ -89,6 +84,22 @@ def upscale_tiled(
 def result_channels(model: SpanPPDescriptor, channels: int) -> int:
     """Returns the channels of what `upscale` makes of an image of ``channels``."""
     return channels if model.input_channels == 3 else 3
+
+
+def result_of(
+    model: SpanPPDescriptor, image: Tensor, sides: tuple[int, int], out: Tensor | None
+) -> Tensor:
+    """Returns ``out`` for the result of an image, or a new tensor of the image's kind.
+
+    Raises:
+        ValueError: ``out`` has not the shape (N, C, *sides).
+    """
+    shape = (len(image), result_channels(model, image.shape[1]), *sides)
+    if out is None:
+        return image.new_empty(shape)
+    if out.shape != shape:
+        raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
+    return out
 
 
 def auto_tile(

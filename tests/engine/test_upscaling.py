@@ -268,6 +268,10 @@ def test_wrong_out_and_tile_are_named(model):
     image = torch.rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match=r"expected \(1, 3, 16, 16\)"):
         spanpp_core.upscale(model, image, out=torch.empty(1, 3, 15, 16))
+    cut = spanpp_core.Size(width=15, height=10)
+    for wrong in ((2, 3, 10, 15), (1, 3, 1, 15)):
+        with pytest.raises(ValueError, match=r"expected \(1, 3, 10, 15\)"):
+            spanpp_core.upscale(model, image, size=cut, out=torch.empty(wrong))
     with pytest.raises(ValueError, match="tile is 0"):
         spanpp_core.upscale(model, image, 0)
 
