@@ -2,8 +2,9 @@
 
 const MOST = 8;
 
-// Returns {width, height, factor}, or null where it cannot be told. Sizes are
-// {width, height}; values are Upscale's by name, nested ones as "size.width".
+// Returns {width, height, factor, refusal}, or null where it cannot be told; refusal says
+// why it will not be made, if it will not. Sizes are {width, height}; values are Upscale's
+// by name, nested ones as "size.width".
 export function resultSize(input, values, modelScale) {
   if (!input) return null;
   const asked = {};
@@ -23,7 +24,10 @@ export function resultSize(input, values, modelScale) {
   const whole = values.to_multiple === "fit" ? nearest : Math.floor;
   width = whole(width / multiple) * multiple;
   height = whole(height / multiple) * multiple;
-  return { width, height, factor, isPossible: factor <= MOST && width > 0 && height > 0 };
+  let refusal = "";
+  if (factor > MOST) refusal = `out of reach: the largest scale is x${MOST}`;
+  else if (!width || !height) refusal = `too small for a multiple of ${multiple}`;
+  return { width, height, factor, refusal };
 }
 
 function factorOf({ width, height }, way, asked, modelScale) {
@@ -61,39 +65,65 @@ function halfToEven(number) {
 // The longer side in pixels of the photo that comes with the pack, and its shape.
 const PHOTO = { width: 960, height: 720 };
 
+// The values of a node by name; NaN for what comes by a link and is not known.
+export function valuesOf(node) {
+  const values = {};
+  for (const { name, value } of node.widgets ?? []) {
+    const slot = node.inputs?.find((input) => input.widget?.name === name);
+    values[name] = slot?.link == null ? value : NaN;
+  }
+  return values;
+}
+
+const BYPASSED = 4;
+
+// Returns the node that an input gets its value from, past reroutes and bypassed nodes.
+export function sourceOf(node, name) {
+  const slotOf = ({ inputs }, isWanted) => inputs?.findIndex(isWanted) ?? -1;
+  const first = slotOf(node, (input) => input.name === name);
+  if (first < 0) return null;
+  const { type } = node.inputs[first];
+  let source = node.getInputNode(first);
+  while (source?.type === "Reroute" || source?.mode === BYPASSED) {
+    const slot = source.type === "Reroute" ? 0 : slotOf(source, (each) => each.type === type);
+    source = slot < 0 ? null : source.getInputNode(slot);
+  }
+  return source;
+}
+
+// What a node passes on at the size that comes in, by the input it comes in at.
+const THROUGH = {
+  VAEDecode: "samples",
+  VAEDecodeTiled: "samples",
+  KSampler: "latent_image",
+  KSamplerAdvanced: "latent_image",
+};
+
 // Returns the {width, height} of what comes out of a node, or null where it cannot be told.
-// sourceOf(node, input) returns the node that an input is connected to.
-export function imageSize(node, sourceOf) {
-  const value = (name) => node.widgets?.find((each) => each.name === name)?.value;
-  const through = {
-    VAEDecode: "samples",
-    VAEDecodeTiled: "samples",
-    KSampler: "latent_image",
-    KSamplerAdvanced: "latent_image",
-  };
-  switch (node?.comfyClass) {
-    case undefined:
-      return null;
+export function imageSize(node) {
+  if (!node) return null;
+  const values = valuesOf(node);
+  switch (node.comfyClass) {
     case "LoadImage": {
       const [image] = node.imgs ?? [];
-      return image?.naturalWidth
-        ? { width: image.naturalWidth, height: image.naturalHeight }
-        : null;
+      return known({ width: image?.naturalWidth, height: image?.naturalHeight });
     }
     case "SpanPPDemoPhoto": {
-      const shrunk = Math.min(1, value("longer_side") / PHOTO.width);
-      const width = Math.round(PHOTO.width * shrunk) - 2 * (value("frames") - 1);
-      return { width, height: Math.round(PHOTO.height * shrunk) };
+      const shrunk = Math.min(1, values.longer_side / PHOTO.width);
+      const width = Math.round(PHOTO.width * shrunk) - 2 * (values.frames - 1);
+      return known({ width, height: Math.round(PHOTO.height * shrunk) });
     }
     case "EmptyImage":
     case "EmptyLatentImage":
     case "EmptySD3LatentImage":
-      return { width: value("width"), height: value("height") };
+      return known(values);
     case "SpanPPUpscale":
       return node.spanppResult ?? null;
     default: {
-      const source = through[node.comfyClass] && sourceOf(node, through[node.comfyClass]);
-      return source ? imageSize(source, sourceOf) : null;
+      const input = THROUGH[node.comfyClass];
+      return input ? imageSize(sourceOf(node, input)) : null;
     }
   }
 }
+
+const known = ({ width, height }) => (width > 0 && height > 0 ? { width, height } : null);

@@ -1,7 +1,7 @@
 // Upscale: the size of the result on the node, before it runs and after.
 
 import { app } from "../../scripts/app.js";
-import { imageSize, resultSize } from "./result_size.js";
+import { imageSize, resultSize, sourceOf, valuesOf } from "./result_size.js";
 import { addTextBox, textOf } from "./text_box.js";
 
 const NODE = "SpanPPUpscale";
@@ -49,8 +49,7 @@ function refresh(node) {
 function plan(node) {
   const values = valuesOf(node);
   const seen = node.spanppSeen;
-  const source = sourceOf(node, "image");
-  const input = imageSize(source, sourceOf) ?? sizeOf(seen?.input);
+  const input = imageSize(sourceOf(node, "image")) ?? sizeOf(seen?.input);
   const scale = scaleOf(sourceOf(node, "model")) ?? seen?.scale;
   const result = resultSize(input, values, scale);
   if (!result) {
@@ -58,19 +57,10 @@ function plan(node) {
     const isKnown = ["factor", "model scale"].includes(values.size) && factor > 0;
     return { text: isKnown ? `x${short(factor)}` : "", result: null };
   }
-  const { width, height, factor, isPossible } = result;
+  const { width, height, factor, refusal } = result;
   let text = `${input.width}x${input.height} → ${width}x${height} px · x${short(factor)}`;
-  if (!isPossible) text += "\nout of reach: the largest scale is x8";
+  if (refusal) text += `\n${refusal}`;
   return { text, result };
-}
-
-function valuesOf(node) {
-  const values = {};
-  for (const { name, value } of node.widgets) {
-    const slot = node.inputs.find((input) => input.widget?.name === name);
-    values[name] = slot?.link == null ? value : NaN; // what comes by a link is not known
-  }
-  return values;
 }
 
 function scaleOf(node) {
@@ -78,13 +68,6 @@ function scaleOf(node) {
   if (node?.comfyClass === "SpanPPSetScale") return valuesOf(node).scale;
   const isBundled = node?.comfyClass === "SpanPPLoadModel" && widget("model_name") === "bundled";
   return isBundled ? BUNDLED_SCALE : undefined;
-}
-
-function sourceOf(node, name) {
-  const slot = node.inputs?.findIndex((input) => input.name === name) ?? -1;
-  let source = slot < 0 ? null : node.getInputNode(slot);
-  while (source?.type === "Reroute") source = source.getInputNode(0);
-  return source;
 }
 
 const sizeOf = (pair) => pair && { width: pair[0], height: pair[1] };

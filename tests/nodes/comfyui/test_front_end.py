@@ -193,6 +193,72 @@ def test_no_size_is_shown_where_none_is_known() -> None:
     assert run("result_size.js", "m.resultSize(...c)", cases) == [None] * 3
 
 
+def test_a_size_that_cannot_be_made_says_why() -> None:
+    image = {"width": 32, "height": 32}
+    cases = [
+        [image, {"size": "factor", "size.factor": 1.5, "multiple_of": "8"}, 2],
+        [image, {"size": "width", "size.width": 999}, 2],
+        [image, {"size": "model scale", "multiple_of": "64"}, 1],
+    ]
+    assert run("result_size.js", "m.resultSize(...c).refusal", cases) == [
+        "",
+        "out of reach: the largest scale is x8",
+        "too small for a multiple of 64",
+    ]
+
+
+BYPASSED = 4
+DEMO = {"comfyClass": "SpanPPDemoPhoto", "widgets": {"longer_side": 384, "frames": 1}}
+LATENT = {"comfyClass": "EmptyLatentImage", "widgets": {"width": 640, "height": 512}}
+UPSCALE = {"comfyClass": "SpanPPUpscale", "spanppResult": {"width": 9, "height": 9}}
+REROUTE = {"type": "Reroute", "inputs": {"": "*"}}
+DECODE = {"comfyClass": "VAEDecode", "inputs": {"samples": "LATENT", "vae": "VAE"}}
+SAMPLER = {"comfyClass": "KSampler", "inputs": {"latent_image": "LATENT"}}
+SCALE = {"comfyClass": "ImageScale", "inputs": {"upscale_model": "X", "image": "IMAGE"}}
+BETWEEN = {**UPSCALE, "inputs": SCALE["inputs"]}
+OFF = {"mode": BYPASSED}
+
+
+@pytest.mark.parametrize(
+    ("chain", "size"),
+    [
+        ([DEMO], [384, 288]),
+        ([DEMO, REROUTE], [384, 288]),
+        ([DEMO, BETWEEN], [9, 9]),
+        ([DEMO, BETWEEN | OFF], [384, 288]),
+        ([DEMO, SCALE], None),
+        ([DEMO, SCALE | OFF, REROUTE], [384, 288]),
+        ([LATENT, SAMPLER, DECODE], [640, 512]),
+        ([LATENT, SAMPLER | OFF, DECODE], [640, 512]),
+        ([LATENT, DECODE | OFF], None),
+        ([LATENT | {"linked": "width"}, DECODE], None),
+        ([{"comfyClass": "LoadImage"}], None),
+    ],
+)
+def test_the_size_of_an_image_is_found_behind_bypassed_nodes(
+    chain: list[dict[str, Any]], size: list[int] | None
+) -> None:
+    """Each node has the one before it at its last input, and at the first of LATENT."""
+    graph = """((chain) => {
+        const nodes = [...chain, { inputs: { image: "IMAGE" } }].map((each, i) => ({
+            ...each,
+            widgets: Object.entries(each.widgets ?? {})
+                .map(([name, value]) => ({ name, value })),
+            inputs: [
+                ...Object.entries(each.inputs ?? {}).map(([name, type]) => ({ name, type })),
+                ...(each.linked ? [{ widget: { name: each.linked }, link: 7 }] : []),
+            ],
+            getInputNode(slot) {
+                const isFirst = this.inputs.every(({ type }) => type !== "IMAGE");
+                return slot === (isFirst ? 0 : this.inputs.length - 1) ? nodes[i - 1] : null;
+            },
+        }));
+        const found = m.imageSize(m.sourceOf(nodes.at(-1), "image"));
+        return found && [found.width, found.height];
+    })(c)"""
+    assert run("result_size.js", graph, [chain]) == [size]
+
+
 def test_numbers_show_the_decimals_they_have() -> None:
     cases = [2, 1.5, 2.25, 1.3333, 2.667]
     assert run("numbers.js", "m.decimals(c)", cases) == [1, 1, 2, 4, 3]
