@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.precision import exact_float32
@@ -40,9 +41,6 @@ COLOUR_RIDGE = 1e-3
 
 PHOTOS = 30.0
 """How many colours the mean of the photos counts for."""
-
-_SIDE = 44
-"""Of a flat image, in pixels: its centre sees nothing of the zeros around it."""
 
 _ROUNDS = 2
 """The ridges leave a part of the shift; a second round corrects most of it."""
@@ -99,8 +97,8 @@ def balanced(
     with exact_float32(weight.device):
         # neither what reaches the pixels nor the maps change with the convolution
         reach = torch.cat([_reach(made, scale) for scale in kept]).cpu().double()
-        flat = _maps_of(made, colours[:, :, None, None].expand(-1, -1, _SIDE, _SIDE))
-        photos = [_maps_of(made, batch.unit(bias.device)[0], 0) for batch in first]
+        flat = _maps_of(_inside_flat(made), colours[:, :, None, None])
+        photos = [_maps_of(made, batch.unit(bias.device)[0]) for batch in first]
         photo = torch.cat(photos).mean(0, keepdim=True)
         to_features = _ridge_inverse(reach, RIDGE).T
         to_change = _ridge_inverse(torch.cat([flat, PHOTOS * photo]), COLOUR_RIDGE)
@@ -117,14 +115,21 @@ def balanced(
     return made
 
 
-def _maps_of(
-    network: TrainableSpanPP, low: Tensor, edge: int = _SIDE // 2 - 1
-) -> Tensor:
-    """Returns the mean of `Body.maps` inside each image, and 1: (N, 4 * C + 1)."""
+def _inside_flat(network: TrainableSpanPP) -> TrainableSpanPP:
+    """Returns a copy that makes of each pixel what becomes of a flat area around it."""
+    made = copy.deepcopy(network)
+    with torch.no_grad():
+        for each in made.parameters():
+            if each.shape[2:] == (3, 3):  # all taps see the same value
+                each.copy_(F.pad(each.sum((2, 3), keepdim=True), (1, 1, 1, 1)))
+    return made
+
+
+def _maps_of(network: TrainableSpanPP, low: Tensor) -> Tensor:
+    """Returns the mean of `Body.maps` over each image, and 1: (N, 4 * C + 1)."""
     with torch.no_grad():
         maps = network.maps(low.to(network.conv_cat.weight))
-    inside = maps[..., edge : maps.shape[-2] - edge, edge : maps.shape[-1] - edge]
-    mean = inside.mean((2, 3)).cpu().double()
+    mean = maps.mean((2, 3)).cpu().double()
     return torch.cat([mean, torch.ones(len(mean), 1).double()], 1)
 
 

@@ -6,10 +6,12 @@ from fractions import Fraction
 
 import pytest
 import torch
+from tiny import TINY
 
 import spanpp_core
-from spanpp_core.training.brightness import balanced, shifts
-from spanpp_core.training.initial import network_of
+from spanpp_core.network.body import BODY_RADIUS
+from spanpp_core.training.brightness import _inside_flat, balanced, shifts
+from spanpp_core.training.initial import network_of, new_network
 from spanpp_core.training.patches import Batch
 
 SCALES = (Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4))
@@ -63,6 +65,18 @@ def test_flat_colours_come_out_as_they_are(network, batches):
     made = balanced(network, batches)
     for scale in SCALES:
         assert shift(made, scale) < 0.3 * shift(network, scale), scale
+
+
+@pytest.mark.parametrize("branches", [True, False])
+def test_a_pixel_stands_for_the_inside_of_a_flat_image(branches):
+    network = new_network(TINY, seed=0, branches=branches)
+    colours = torch.rand(5, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    side = 2 * BODY_RADIUS + 1
+    with torch.no_grad():
+        expected = network.maps(colours.expand(-1, -1, side, side))
+        found = _inside_flat(network).maps(colours)
+    middle = expected[..., BODY_RADIUS, BODY_RADIUS]
+    torch.testing.assert_close(found[..., 0, 0], middle, rtol=1e-4, atol=1e-5)
 
 
 def test_only_the_last_convolution_of_a_copy_is_changed(network, batches):
