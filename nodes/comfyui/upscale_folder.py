@@ -128,7 +128,8 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         spanpp = as_spanpp(model)
         wanted = wanted_size(size, flat, multiple_of, to_multiple)
         source = _allowed_folder(folder)
-        name = output_folder.strip() or f"{source.name}-{_tag(wanted, spanpp.scale)}"
+        below = folder.partition("/")[2].strip("/") or source.name
+        name = output_folder.strip() or f"{below}-{_tag(wanted, spanpp.scale)}"
         target = inside_output(name)
         work = _work(source, target)
         device = load_device(spanpp)

@@ -80,9 +80,11 @@ def check_readable(path: Path) -> None:
     """Makes sure that files of this ending are read.
 
     Raises:
-        ImageError: They are not.
+        ImageError: They are not, or there is no such file.
     """
     if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if not path.exists():
+            raise ImageError(f"{path}: no such file")
         raise ImageError(f"{path}: can read {', '.join(IMAGE_SUFFIXES)} only")
 
 

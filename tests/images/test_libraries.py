@@ -167,6 +167,9 @@ def test_pillow_refuses_animations_and_broken_files(tmp_path: Path) -> None:
             pillow.read(tmp_path / name)
     with pytest.raises(ImageError, match="no such file"):
         pillow.read(tmp_path / "absent.png")
+    with pytest.raises(ImageError, match="no such file"):
+        pillow.read(tmp_path / "absent")
+    (tmp_path / "x.bmp").touch()
     with pytest.raises(ImageError, match="can read"):
         pillow.read(tmp_path / "x.bmp")
 

@@ -156,6 +156,15 @@ def test_folders_are_named_after_the_size(
     assert max(sizes(host.output / name)["a.png"]) == longest
 
 
+def test_folders_of_one_name_do_not_share_their_results(
+    host: Host, photos: Path, tmp_path: Path
+) -> None:
+    for year in ("2025", "2026"):
+        photo(tmp_path / "input" / year / "photos" / "a.png")
+        summary = run(host, f"input/{year}/photos")
+        assert summary == f"1 upscaled → output/{year}/photos-x2"
+
+
 def test_folders_are_offered_below_input_and_output(host: Host, photos: Path) -> None:
     (host.output / "frames").mkdir()
     (photos / ".hidden").mkdir()
