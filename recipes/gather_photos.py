@@ -162,7 +162,11 @@ SOURCES: Mapping[str, Reader] = {
 
 
 def prepared(content: bytes, factor: int, cut: tuple[int, ...]) -> Image.Image:
-    """Reads an image in colour, on white; divides its sides and cuts the part out."""
+    """Reads an image in colour, on white; divides its sides and cuts the part out.
+
+    It stays as it is stored, also where EXIF data turn it: the cuts in the list are of
+    that, and training turns every patch at random.
+    """
     image = Image.open(io.BytesIO(content))
     size = (image.width // factor, image.height // factor)
     if image.has_transparency_data:

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from PIL import Image
 
 from spanpp_core import images
 from spanpp_core.errors import TrainingError
@@ -26,6 +27,16 @@ def test_grey_photos_and_those_with_alpha_are_validated_with_too(photos):
     assert [tuple(photo.shape) for photo in folder.whole(photos)] == [
         (1, 3, 20, 24)
     ] * 3
+
+
+def test_photos_are_upright_as_their_exif_data_say(tmp_path):
+    taken, out = tmp_path / "taken", tmp_path / "run"
+    taken.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (40, 20)).save(taken / "phone.jpg", exif=exif)
+    assert [tuple(photo.shape) for photo in folder.whole(taken)] == [(1, 3, 40, 20)]
+    assert tuple(folder.packed(taken, out, 10).at(0, 0).shape) == (40, 20, 3)
 
 
 def test_other_photos_are_noticed(photos):
