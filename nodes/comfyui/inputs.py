@@ -74,7 +74,7 @@ def run_inputs() -> list[io.Input]:
             optional=True,
             tooltip=(
                 "Number format of the network. 'auto': the fastest one on this"
-                " device whose result stays within about 1/255 of float32."
+                " device whose result stays within 2/255 of float32."
             ),
             **ADVANCED,
         ),

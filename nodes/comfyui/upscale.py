@@ -102,6 +102,11 @@ class SpanPPUpscale(io.ComfyNode):
         began = time.monotonic()
         spanpp = as_spanpp(model)
         frames, height, width, channels = image.shape
+        if not image.numel():
+            raise ValueError(
+                f"there is nothing to upscale: {frames} images of {width}x{height} pixels"
+                " came in; look at the node before"
+            )
         one_of("fractional scales", method, FRACTIONAL)
         wanted = wanted_size(size, flat, multiple_of, to_multiple)
         device = load_device(spanpp)

@@ -40,7 +40,7 @@ _NAMES_THE_FILE = (ImageError, VideoError, BatchError, MissingPackageError, OSEr
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 """
 The dtype to run in. "auto": float32 for images of 16 bits per channel; for 8 bits, the
-fastest dtype of the device whose rounding stays below one step of 8 bits.
+fastest dtype of the device whose result stays within 2/255 of float32.
 """
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

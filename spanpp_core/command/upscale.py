@@ -149,7 +149,7 @@ def upscale(
         precision_option(
             Precision,
             "Number format of the network. auto: fp32 for images of more than 8 bits;"
-            " otherwise the fastest whose error stays within about 1/255.",
+            " otherwise the fastest whose result stays within 2/255 of fp32.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",

@@ -19,6 +19,11 @@ def test_an_unknown_way_to_say_a_size_is_refused(host: Host) -> None:
             upscale(host, load(host), images(), **arguments)
 
 
+def test_an_empty_batch_is_called_empty(host: Host) -> None:
+    with pytest.raises(ValueError, match="nothing to upscale: 0 images of 24x20"):
+        upscale(host, load(host), images(0))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
     model, image = load(host).at_scale(3), images(2, channels=channels)
