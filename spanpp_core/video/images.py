@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..errors import VideoError
 from .colour import BT709
 from .pyav import pyav
 
@@ -43,11 +44,17 @@ def write_images(
     Args:
         path: The file: .mp4 keeps times exactly, .mkv to milliseconds. Equal images
             give equal bytes.
-        images: (N, H, W, 3) sRGB in [0, 1], of any size; rounded to ``bits``.
+        images: (N, H, W, C) sRGB in [0, 1], of any size; rounded to ``bits``. C is 3, 1
+            (grey), or 4: then alpha is left out.
         rate: Images per second.
         bits: 8, or 9 to 16.
         sound: What is heard, from the first image on.
+
+    Raises:
+        VideoError: There are no images.
     """
+    if not len(images):
+        raise VideoError("the video has no images; there is nothing to write")
     av = pyav()
     height, width = images.shape[1:3]
     top = (1 << bits) - 1
@@ -64,7 +71,8 @@ def write_images(
             layout = LAYOUTS.get(len(sound.samples), "stereo")
             track = container.add_stream("aac", rate=at, layout=layout)
         for image in images:
-            stored = (image[..., :3].float().cpu() * top).round_().clamp_(0, top)
+            colours = image[..., :3].expand(-1, -1, 3)
+            stored = (colours.float().cpu() * top).round_().clamp_(0, top)
             container.mux(stream.encode(_frame(stored.numpy(), bits)))
         container.mux(stream.encode(None))
         if sound is not None and track is not None:

@@ -8,6 +8,7 @@ import av
 import pytest
 import torch
 
+from spanpp_core.errors import VideoError
 from spanpp_core.video import Sound, write_images
 from spanpp_core.video.source import decoded, pixels, probe
 
@@ -33,6 +34,26 @@ def test_every_value_comes_back_at_any_size(tmp_path, images, bits, suffix):
     assert torch.equal((back * steps).round(), (images * steps).round())
     assert clip.rate == Fraction(30000, 1001)
     assert clip.encoding.bits == bits
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_grey_images_have_three_equal_colours_and_alpha_goes(tmp_path, images, bits):
+    for name, given in (
+        ("grey", images[..., :1]),
+        ("alpha", images[..., [0, 0, 0, 1]]),
+    ):
+        write_images(
+            tmp_path / f"{name}.mkv", given, Fraction(25), bits=bits, sound=None
+        )
+    grey, alpha = (
+        (tmp_path / f"{name}.mkv").read_bytes() for name in ("grey", "alpha")
+    )
+    assert grey == alpha
+
+
+def test_no_images_are_no_video(tmp_path, images):
+    with pytest.raises(VideoError, match="no images"):
+        write_images(tmp_path / "made.mkv", images[:0], Fraction(25), sound=None)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
