@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -16,19 +18,29 @@ from spanpp_core.network.hyperparameters import Hyperparameters
 torch.set_num_threads(1)  # the models are tiny, and other work may be running
 
 
-@pytest.fixture
-def training_state() -> dict[str, torch.Tensor]:
-    """The state dict of a small training checkpoint."""
+@functools.cache  # to build a network and fuse it takes longer than most tests
+def _training_state() -> dict[str, torch.Tensor]:
     return dict(training_network().state_dict())
 
 
 @pytest.fixture
+def training_state() -> dict[str, torch.Tensor]:
+    """The state dict of a small training checkpoint, the caller's own."""
+    return copy.deepcopy(_training_state())
+
+
+@functools.cache
+def _parsed(hyper: Hyperparameters) -> spanpp_core.Checkpoint:
+    return spanpp_core.parse(training_network(hyper).state_dict())
+
+
+@pytest.fixture
 def make() -> Callable[..., spanpp_core.SpanPPDescriptor]:
-    """Loads a small model with the given hyper-parameters."""
+    """Loads a small model with the given hyper-parameters, its weights the caller's own."""
 
     def load(**hyper: object) -> spanpp_core.SpanPPDescriptor:
-        network = training_network(Hyperparameters(**{**vars(TINY), **hyper}))
-        return spanpp_core.load(network.state_dict())
+        found = _parsed(Hyperparameters(**{**vars(TINY), **hyper}))
+        return spanpp_core.load(copy.deepcopy(found))
 
     return load
 
@@ -42,14 +54,14 @@ def model(make: Callable[..., spanpp_core.SpanPPDescriptor]):
 def weights(tmp_path_factory) -> Path:
     """A file of a small training checkpoint."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(training_network().state_dict(), path)
+    save_file(_training_state(), path)
     return path
 
 
 @pytest.fixture
 def clean_file(weights: Path) -> Path:
     """A file of a small clean model, with that of its repair model beside it."""
-    repair = fine_tuned(dict(training_network().state_dict()))
+    repair = fine_tuned(_training_state())
     save_file(repair, weights.with_name("tiny_repair.safetensors"))
     return weights
 

@@ -124,6 +124,7 @@ def ncnn_run(param: bytes, binary: bytes) -> Run:
     """
     ncnn = require("Exporting", "ncnn", "ncnn")
     net = ncnn.Net()
+    net.opt.num_threads = 1  # images are small: threads would wait for each other
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = False
     net.opt.use_fp16_storage = False

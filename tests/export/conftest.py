@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def parsed(kernel_size: int, scales: tuple[int, ...]) -> Checkpoint:
+@functools.cache
+def _parsed(kernel_size: int, scales: tuple[int, ...]) -> Checkpoint:
     hyper = Hyperparameters(
         channels=8,
         kernel_size=kernel_size,
@@ -32,6 +35,11 @@ def parsed(kernel_size: int, scales: tuple[int, ...]) -> Checkpoint:
         scales=scales,
     )
     return checkpoint.parse(training_network(hyper).state_dict())
+
+
+def parsed(kernel_size: int, scales: tuple[int, ...]) -> Checkpoint:
+    """A checkpoint of the caller's own."""
+    return copy.deepcopy(_parsed(kernel_size, scales))
 
 
 @pytest.fixture(params=[1, 3, 5], ids="K={}".format)
