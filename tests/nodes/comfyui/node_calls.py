@@ -24,14 +24,6 @@ def load(host: Host) -> Any:
     return host.node("SpanPPLoadModel").execute("bundled").values[0]
 
 
-_loaded: dict[str, Any] = {}
-
-
-def load_once(host: Host) -> Any:
-    """For tests that bind many scales and change nothing."""
-    return _loaded.setdefault(host.pack.__name__, load(host))
-
-
 def upscale(host: Host, model: Any, image: torch.Tensor, **more: Any) -> Any:
     arguments = {"precision": "float32", "method": "downscale", **more}
     if "size" not in arguments:

@@ -117,11 +117,9 @@ def test_graphs_of_one_host_open_in_the_other(host: Host) -> None:
 
 
 def test_graphs_saved_before_an_input_was_added_get_its_default(host: Host) -> None:
-    for cut in range(len(TAIL) + 1):
-        saved = ["factor", 3.5, *TAIL[:cut]]
-        assert restored(host, saved) == [
-            [*widgets(host, "factor", 3.5, factor=3.5), *TAIL]
-        ]
+    saved = [["factor", 3.5, *TAIL[:cut]] for cut in range(len(TAIL) + 1)]
+    expected = [*widgets(host, "factor", 3.5, factor=3.5), *TAIL]
+    assert restored(host, *saved) == [expected] * len(saved)
 
 
 def test_videos_saved_before_they_had_sizes_open(host: Host) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from node_calls import images, load, load_once, upscale
+from node_calls import images, load, upscale
 from stand_in_host import Host
 
 
@@ -47,17 +48,16 @@ def test_set_scale_runs_prompts_of_when_it_was_a_list(
 
 
 def test_other_nodes_get_a_scale_at_which_tiles_meet(host: Host) -> None:
-    node = host.node("SpanPPSetScale")
+    node, model = host.node("SpanPPSetScale"), load(host)
+    widths = np.arange(513, 2000)
+    last = (widths - 33) // 480 * 480  # as ComfyUI places its tiles
     for percent in (*range(100, 801, 3), 133, 133.33, 266.67, 333):
-        view, _ = node.execute(load_once(host), percent / 100).values
+        view, _ = node.execute(model, percent / 100).values
         scale = view.scale
         assert abs(scale - percent / 100) <= 1 / 480 + 1e-9
-        for width in range(513, 2000):
-            last = (width - 33) // 480 * 480  # as ComfyUI places its tiles
-            end = round(last * scale) + round((width - last) * scale)
-            assert end == round(width * scale), (
-                f"a gap at x{scale}, {width} pixels wide"
-            )
+        end = np.rint(last * scale) + np.rint((widths - last) * scale)
+        gaps = widths[end != np.rint(widths * scale)]
+        assert not gaps.size, f"a gap at x{scale}, {gaps[:1]} pixels wide"
     assert ("7", "x1.33; other nodes get x1.32917") in host.texts
 
 
