@@ -40,7 +40,7 @@ class Job:
         first, tile = self.items[0]
         if self.items == [(first + i, tile) for i in range(len(self.items))]:
             frames = slice(first, first + len(self.items))
-            return _as_a_batch(self.source[frames, :, tile.in_rows, tile.in_cols])
+            return self.source[frames, :, tile.in_rows, tile.in_cols]
         return torch.stack(self.tiles())
 
     def places(self) -> list[Tensor]:
@@ -121,15 +121,3 @@ class Pipeline:
         # a result in main memory is waited for: by then the image has been copied, too
         waited = self._device.type == "cuda" and job.target.device.type == "cpu"
         return job.batch().to(self._device, non_blocking=waited)
-
-
-def _as_a_batch(x: Tensor) -> Tensor:
-    """Returns a view in which an image that is alone has the stride of one among others.
-
-    It may be any, as in ``frames[0][None]``, but PyTorch tells by it which axis lies last:
-    its convolutions would be those of the other format, slower and rounded otherwise.
-    """
-    if len(x) > 1:
-        return x
-    extent = max(size * step for size, step in zip(x.shape[1:], x.stride()[1:]))
-    return x.as_strided(x.shape, (extent, *x.stride()[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -58,3 +59,17 @@ def conv_layout(device: torch.device, dtype: torch.dtype) -> torch.memory_format
     if has_tensor_cores and dtype != torch.float32:
         return torch.channels_last
     return torch.contiguous_format
+
+
+def laid_out(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """Returns images (N, C, H, W) in a memory format, as PyTorch recognises it.
+
+    The first axis of an image that is alone may have any stride, as in ``frames[0][None]``.
+    PyTorch tells the format by it: convolutions would be those of the other format, slower
+    and rounded otherwise.
+    """
+    x = x.contiguous(memory_format=layout)
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        return x
+    is_known = x.stride(0) >= math.prod(x.shape[1:])
+    return x if is_known else x.clone(memory_format=layout)

@@ -43,6 +43,21 @@ def test_composed_layers_are_those_of_the_body(make, in_channels):
     assert all(part.is_contiguous() for part in network.last_layers())
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_of_no_images_there_are_no_results(model, scale):
+    y = model.at_scale(scale).model(torch.empty(0, 3, 9, 7))
+    assert y.shape == (0, 3, round(9 * scale), round(7 * scale))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [2, 1.5])
+def test_an_image_taken_from_a_batch_gives_the_same_pixels(make, scale, dtype):
+    """Though PyTorch does not see that the channels of ``frames[0][None]`` lie last."""
+    network = make(channels=48).at_scale(scale).with_dtype(dtype).model
+    frames = torch.rand(1, 60, 50, 3).movedim(-1, 1)
+    assert torch.equal(network(frames[0][None]), network(frames))
+
+
 @pytest.mark.parametrize("scale", [Fraction(3, 2), Fraction(5, 2), Fraction(9, 4)])
 def test_every_pixel_is_the_kernel_of_its_position(model, scale: Fraction):
     """Pixel by pixel from the definition: cell, coordinate, kernel, sum of products."""

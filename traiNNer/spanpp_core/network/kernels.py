@@ -145,6 +145,8 @@ class SampledKernels(Kernels):
         pixels = features.new_empty(
             n, 3, len(window.rows), len(window.cols), dtype=exact
         )
+        if n == 0:
+            return pixels
         in_block = n * BLOCK * width * len(self.weight) * exact.itemsize
         limit = BAND_BYTES.get(features.device.type, GPU_BAND_BYTES)
         for first, blocks in _bands(len(down.matrix), max(1, limit // in_block)):

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from .body import BODY_RADIUS, Body, RepConv
 from .cache import CachedIGConv
-from .ends import EndConv, EndRepConv, conv_layout, end_dtype
+from .ends import EndConv, EndRepConv, conv_layout, end_dtype, laid_out
 from .hyperparameters import Hyperparameters
 from .kernels import shuffled
 from .last_layers import LastLayers
@@ -117,8 +117,7 @@ class SpanPP(Body):
         The linear layers behind the last activations are composed, see `LastLayers`.
         """
         dtype = end_dtype(self.dtype)
-        layout = conv_layout(x.device, self.dtype)
-        x = _cast(x, dtype).contiguous(memory_format=layout)
+        x = laid_out(_cast(x, dtype), conv_layout(x.device, self.dtype))
         last = self.last_layers()
         b1, b, o1 = self.blocks(_cast(self.conv0(x), self.dtype))
         y = F.conv2d(b, last.last_block.to(b), padding=1)
