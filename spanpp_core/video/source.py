@@ -33,8 +33,9 @@ RGB = 0
 ATTACHED_PICTURE = 0x400
 """FFmpeg's numbers: a colour range, a matrix, and the disposition of cover art."""
 
-KNOWS_ITS_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-"""Containers whose header says how long they are, so that a cut one can be told."""
+KNOWS_ITS_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2": True, "matroska,webm": False}
+"""Containers whose header says how long they are, so that a cut one can be told: from
+their first frame on, or from zero."""
 
 MOST_RATE = Fraction(240)
 """Frames per second that SVT-AV1 takes. Some files claim more; times are kept."""
@@ -244,10 +245,12 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
                 count += 1
                 if clip.end is not None and last * stream.time_base >= clip.end:
                     return
-                if last >= shift:
+                if last >= shift or not shift:
                     yield last - shift, frame.duration or 0, frame
-        if container.format.name in KNOWS_ITS_LENGTH and container.duration:
-            length = (container.duration + (container.start_time or 0)) / 1_000_000
+        from_first = KNOWS_ITS_LENGTH.get(container.format.name)
+        if from_first is not None and container.duration:
+            before = container.start_time or 0 if from_first else 0
+            length = (container.duration + before) / 1_000_000
             if reached < length - max(1, length / 50):
                 raise VideoError(
                     f"{clip.path}: ends at {reached:.1f} s of {length:.1f} s; it is cut"

@@ -19,6 +19,7 @@ from clips import (
     UNEVEN,
     Contents,
     contents,
+    picture,
     write_clip,
     write_sound,
 )
@@ -278,6 +279,26 @@ def test_a_part_of_a_video_begins_at_zero_and_keeps_its_sound(tmp_path, model, s
     assert [packet for _, packet in after.packets["audio"]] == heard
     assert 0 <= after.packets["audio"][0][0] < 0.03
     assert not after.chapters
+
+
+@pytest.mark.parametrize("first", [-3, 250])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4", ".ts"])
+def test_frames_may_begin_at_any_time(tmp_path, model, suffix, first):
+    """A part of a recording often keeps its times; some begin before zero."""
+    source = tmp_path / f"in{suffix}"
+    codec = "libvpx-vp9" if suffix == ".webm" else "mpeg4"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 24, 18, "yuv420p"
+        for i in range(10):
+            frame = picture(i, 18, 24).reformat(format="yuv420p")
+            frame.pts, frame.time_base = first + i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    before = contents(source)
+    after = upscaled(model, source, suffix=".webm", size=Size(factor=1))
+    assert after.times == before.times
 
 
 @pytest.mark.parametrize("part", [{"start": 9}, {"start": 0.5, "end": 0.5}])
