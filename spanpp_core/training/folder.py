@@ -73,12 +73,17 @@ def whole(folder: Path) -> list[Tensor]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder")
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in images.IMAGE_SUFFIXES
-    )
+    files = sorted(p for p in folder.rglob("*") if _is_image(p, folder))
     if not files:
         raise TrainingError(f"{folder} has no images; give a folder of photos")
     return files
+
+
+def _is_image(path: Path, folder: Path) -> bool:
+    """Whether a path is that of an image; what macOS leaves beside one is hidden."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    is_kind = path.suffix.lower() in images.IMAGE_SUFFIXES
+    return is_kind and not hidden and path.is_file()
 
 
 def _shorter_side(path: Path) -> int:

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..whole_file import replacing, write_whole
+
 LEVELS = 3
 """A photo is used at its size, at a half and at a quarter of it, while it is large
 enough: what a camera makes is soft at full size, and sharp edges teach the most."""
@@ -105,8 +107,8 @@ class Photos:
         """
         every: list[list[tuple[int, int, int]]] = []
         offset = 0  # in pixels
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        _index_of(path).unlink(missing_ok=True)  # it is of other pixels
+        with replacing(path) as aside, aside.open("wb") as file:
             for image in images:
                 sizes: list[tuple[int, int, int]] = []
                 for level in range(LEVELS):
@@ -120,8 +122,7 @@ class Photos:
                 if sizes:
                     every.append(sizes)
         index = {"key": key, "sizes": every}
-        _index_of(path).write_text(json.dumps(index))
-        partial.replace(path)
+        write_whole(_index_of(path), json.dumps(index).encode())
         return Photos(_mapped(path), every)
 
     @staticmethod

@@ -37,6 +37,19 @@ _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "precision": get_args(TrainingPrecision),
 }
 
+_LEAST: Mapping[str, int] = {
+    "steps": 1,
+    "batch": 1,
+    "patch": 1,
+    "channels": 1,
+    "choices": 1,
+    "warm_up": 0,
+    "seed": 0,
+}
+"""The smallest value of settings that are whole numbers."""
+
+_SHARES = ("flat", "last", "tail", "ema")
+"""Settings from 0 to 1."""
 
 _LISTS = ("scales", "shares")
 
@@ -94,6 +107,16 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise TrainingError(
                     f"{name} is {getattr(self, name)!r}; give one of {', '.join(filter(None, known))}"
+                )
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise TrainingError(
+                    f"{name} is {getattr(self, name)}; give {least} or more"
+                )
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(
+                    f"{name} is {getattr(self, name):g}; give a share from 0 to 1"
                 )
         if self.colours < 0 or (self.colours and self.branches):
             raise TrainingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -56,21 +57,31 @@ def write_state(
 ) -> None:
     """Writes the state of the parts of a run after a step, whole or not at all."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"settings": json.dumps(settings), "step": step, **state}, partial)
-    partial.replace(path)
+    content = io.BytesIO()  # a full disk is told by what writes it, in words
+    torch.save({"settings": json.dumps(settings), "step": step, **state}, content)
+    write_whole(path, content.getvalue())
 
 
 def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
     """Puts a saved state into the parts of a run, and returns the steps done.
 
     Raises:
-        TrainingError: The state is of a run with other settings than `ADJUSTABLE` ones.
+        TrainingError: The state is damaged, or of a run with other settings than
+            `ADJUSTABLE` ones.
     """
     if not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    before, now = json.loads(state["settings"]), json.loads(json.dumps(settings))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        before, done = json.loads(state["settings"]), int(state["step"])
+    except OSError:
+        raise
+    except Exception as error:  # PyTorch's reader raises whatever it meets
+        raise TrainingError(
+            f"{path} is damaged or not the state of a training; remove it to begin"
+            " anew, or give another folder"
+        ) from error
+    now = json.loads(json.dumps(settings))
     for key in {**before, **now}:
         if key not in ADJUSTABLE and before.get(key) != now.get(key):
             raise TrainingError(
@@ -80,4 +91,4 @@ def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -
             )
     for name, part in parts.items():
         part.load_state_dict(state[name])
-    return int(state["step"])
+    return done

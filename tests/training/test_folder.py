@@ -58,3 +58,27 @@ def test_files_that_are_no_images_are_named_and_left_out(tmp_path, photos):
     found = folder.packed(photos, tmp_path / "run", 10, skipped.append)
     assert len(found) == 3
     assert ["broken.png" in str(error) for error in skipped] == [True]
+
+
+def test_hidden_files_and_folders_called_as_images_are_no_photos(photos):
+    """macOS puts a file that is hidden and no image beside each on other disks."""
+    before = folder.digest(photos)
+    (photos / "._grey.png").write_bytes(b"Mac OS X")
+    (photos / ".thumbnails").mkdir()
+    (photos / ".thumbnails" / "grey.png").write_bytes(b"nothing")
+    (photos / "folder.png").mkdir()
+    (photos / "gone.png").symlink_to(photos / "absent.png")
+    assert folder.digest(photos) == before
+    assert len(folder.whole(photos)) == 3
+
+
+def test_photos_that_could_not_be_packed_leave_nothing(tmp_path, photos, monkeypatch):
+    out = tmp_path / "run"
+    folder.packed(photos, out, 10)
+    os.utime(photos / "grey.png", (1, 1))
+    monkeypatch.setattr(images, "read", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        folder.packed(photos, out, 10)
+    monkeypatch.undo()
+    assert not list(out.glob("*.partial*"))
+    assert len(folder.packed(photos, out, 10)) == 3

@@ -32,6 +32,12 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_what_is_usual
         ("scales = [1, 9]", "--scales 1 9: give whole numbers from 1 to 8, each once"),
         ("learning_rate = 0", "the learning rate is 0; give more than 0"),
         ("steps =", "recipe.toml: "),
+        ("steps = 0", "steps is 0; give 1 or more"),
+        ("batch = 0", "batch is 0; give 1 or more"),
+        ("choices = -1", "choices is -1; give 1 or more"),
+        ("channels = 0", "channels is 0; give 1 or more"),
+        ("flat = -0.5", "flat is -0.5; give a share from 0 to 1"),
+        ("ema = nan", "ema is nan; give a share from 0 to 1"),
         ("colours = 6", "colours is 6 with branches = true; give a number from 0, and"),
     ],
 )

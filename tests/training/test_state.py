@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import training_network
@@ -63,3 +66,28 @@ def test_weights_trained_further_on_degraded_photos_are_a_repair_model(
 
 def test_without_a_state_nothing_was_done(tmp_path):
     assert restore(tmp_path / STATE, {}, {}) == 0
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, None])
+def test_a_damaged_state_is_named(tmp_path, kept):
+    parts = parts_of(training_network())
+    path = tmp_path / STATE
+    write_state(path, {}, 5, parts)
+    if kept is None:
+        torch.save({"epoch": 3}, path)
+    else:
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(TrainingError, match=f"{STATE} is damaged or not the state of"):
+        restore(path, {}, parts)
+
+
+def test_a_full_disk_is_told_and_nothing_half_is_left(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_state(tmp_path / STATE, {}, 5, {})
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_state(tmp_path / STATE, {}, 6, {})
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
+    assert restore(tmp_path / STATE, {}, {}) == 5
