@@ -41,10 +41,13 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
         out: A folder, or the name of the result of a single file; likewise.
 
     Raises:
-        BatchError: Two inputs would write the same file, no input has files, or ``out``
-            is the name of an image or a video of a kind that cannot be written.
+        BatchError: Two inputs would write the same file, no input has files, a name is
+            empty, or ``out`` is the name of an image or a video of a kind that cannot be
+            written.
         StoreError: A store cannot be read.
     """
+    if "" in (*inputs, out):
+        raise BatchError("a name is empty; give files and folders by their names")
     to = Place(out)
     writes_a_file = PurePosixPath(to.name).suffix.lower() in (
         *IMAGE_SUFFIXES,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from io import TextIOWrapper
 
 from ..errors import MissingPackageError
 from ..optional import require
@@ -20,5 +21,8 @@ def main() -> None:
     except MissingPackageError as error:
         print(f"spanpp: {error}", file=sys.stderr)
         sys.exit(2)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Windows pipes hold few letters; others are written as numbers, as in errors
+        sys.stdout.reconfigure(errors="backslashreplace")
     app = importlib.import_module(".app", __name__)
     sys.exit(app.run(sys.argv[1:]))

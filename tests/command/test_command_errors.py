@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from front_door import spanpp
 from picture_files import noise, write
 from PIL import Image
 from tiny import training_network
+
+from spanpp_core.command import main
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,9 @@ from tiny import training_network
         (["export", "none.pth", "-o", "x"], "no such file"),
         (["upscale", "in.png", "-o", "x", "--repair", "1.5"], "from 0 (clean) to 1"),
         (["upscale", "in.png", "-o", "x", "-r", "1", "-m", "m.pth"], "m_repair.pth"),
+        (["upscale", "phtoos", "-o", "x"], "phtoos: no such file"),
+        (["upscale", "", "-o", "x"], "a name is empty"),
+        (["upscale", "in.png", "-o", ""], "a name is empty"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -82,3 +89,17 @@ def test_a_bug_is_one_line_and_debug_shows_where_it_arose(monkeypatch, capsys):
 def test_debug_shows_where_a_file_failed(tmp_path, weights, caplog):
     assert spanpp("--debug", "upscale", tmp_path / "none.png", "-o", tmp_path) == 1
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_names_are_printed_where_an_output_holds_few_letters(tmp_path, monkeypatch):
+    """As on Windows, where a pipe has the letters of one part of the world."""
+    path = tmp_path / "模型.pth"
+    torch.save(training_network().state_dict(), path)
+    piped = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(piped, "cp1252"))
+    monkeypatch.setattr(sys, "argv", ["spanpp", "info", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stdout.flush()
+    assert ended.value.code == 0
+    assert "u6a21" in "".join(piped.getvalue().decode("cp1252").split())
