@@ -63,14 +63,14 @@ class RangeCurve:
         """Returns the curve for an image, or None where `values_outside` does.
 
         The ends of a curve are powers of two, so that the frames of a scene have the same
-        one.
+        one; but for `LARGEST`, which float16 holds.
         """
         ends = values_outside(image)
         if ends is None:
             return None
         least, largest = ends
-        low = -_power_of_two_from(-least) if least < 0 else 0.0
-        return cls(low, _power_of_two_from(max(1.0, largest)))
+        low = -min(LARGEST, _power_of_two_from(-least)) if least < 0 else 0.0
+        return cls(low, min(LARGEST, _power_of_two_from(max(1.0, largest))))
 
     def compress(self, x: Tensor) -> Tensor:
         """Returns values in [low, high] as float32 in [0, 1]."""

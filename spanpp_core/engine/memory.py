@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,18 @@ GPU_TILE_PIXELS = 2048**2
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may use."""
+
+_CONTROL_FILES = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+"""For both versions of control groups: the limit, what is used, and what of that is
+copies of files, which go as soon as the memory is needed."""
 
 RESULTS_ON_GPU = 2
 """Results in float32 on a GPU: of the batch at work, and of the one that is copied out."""
@@ -149,9 +162,18 @@ def pixels_that_fit(
 
 def _free_in_container() -> int:
     """What the control group leaves, on Linux; containers see the host's memory."""
-    try:
-        limit = (CONTROL_GROUP / "memory.max").read_text().strip()
-        used = int((CONTROL_GROUP / "memory.current").read_text())
-        return sys.maxsize if limit == "max" else max(0, int(limit) - used)
-    except (OSError, ValueError):
-        return sys.maxsize
+    for limit_file, used_file, details, name in _CONTROL_FILES:
+        with suppress(OSError, ValueError):
+            limit = (CONTROL_GROUP / limit_file).read_text().strip()
+            used = int((CONTROL_GROUP / used_file).read_text())
+            used -= _detail(CONTROL_GROUP / details, name)
+            return sys.maxsize if limit == "max" else max(0, int(limit) - used)
+    return sys.maxsize
+
+
+def _detail(path: Path, name: str) -> int:
+    """A number that a control group names in a file; 0 where it does not."""
+    with suppress(OSError, ValueError):
+        words = path.read_text().split()
+        return int(words[words.index(name) + 1])
+    return 0

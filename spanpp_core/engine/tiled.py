@@ -92,13 +92,15 @@ def result_of(
     """Returns ``out`` for the result of an image, or a new tensor of the image's kind.
 
     Raises:
-        ValueError: ``out`` has not the shape (N, C, *sides).
+        ValueError: ``out`` has not the shape (N, C, *sides), or is not floating point.
     """
     shape = (len(image), result_channels(model, image.shape[1]), *sides)
     if out is None:
         return image.new_empty(shape)
     if out.shape != shape:
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
+    if not out.is_floating_point():
+        raise ValueError(f"out is {out.dtype}; expected floating point")
     return out
 
 

@@ -156,10 +156,12 @@ def test_grey_and_alpha_of_wide_range_images(bundled):
     assert torch.equal(made[:, 1], torch.full((1, 128, 128), 0.5))
 
 
-def test_nan_and_infinity_do_not_spread(bundled):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_nan_and_infinity_do_not_spread(bundled, dtype):
     image = photo()
     image[..., 30, 30], image[..., 34, 34] = float("nan"), float("inf")
-    made = spanpp_core.upscale(bundled, image)
+    image[..., 50:53, 50:53] = float("-inf")
+    made = spanpp_core.upscale(bundled, image.to(dtype))
     assert bool(made.isfinite().all())
 
 

@@ -48,6 +48,28 @@ def test_a_container_limits_it(tmp_path, monkeypatch, limit, free):
     assert memory.free_memory(CPU) == free
 
 
+@pytest.mark.parametrize(
+    ("limit", "used", "detail"),
+    [
+        ("memory.max", "memory.current", "inactive_file 700"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "inactive_file 1\ntotal_inactive_file 700",
+        ),
+    ],
+)
+def test_files_that_were_read_take_no_memory_of_a_container(
+    tmp_path, monkeypatch, limit, used, detail
+):
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    for name, text in ((limit, "5000"), (used, "1000")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    (tmp_path / limit).with_name("memory.stat").write_text(f"anon 200\n{detail}\n")
+    assert memory.free_memory(CPU) == 4700
+
+
 def test_what_pytorch_keeps_on_a_gpu_is_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 9000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)

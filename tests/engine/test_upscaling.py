@@ -272,6 +272,9 @@ def test_wrong_out_and_tile_are_named(model):
     for wrong in ((2, 3, 10, 15), (1, 3, 1, 15)):
         with pytest.raises(ValueError, match=r"expected \(1, 3, 10, 15\)"):
             spanpp_core.upscale(model, image, size=cut, out=torch.empty(wrong))
+    whole_numbers = torch.empty(1, 3, 16, 16, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"out is torch.uint8; expected floating"):
+        spanpp_core.upscale(model, image, out=whole_numbers)
     with pytest.raises(ValueError, match="tile is 0"):
         spanpp_core.upscale(model, image, 0)
 
