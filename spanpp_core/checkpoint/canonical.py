@@ -90,6 +90,7 @@ def parse(state_dict: Mapping[str, Any]) -> Checkpoint:
             fused = fuse({name: tensors[f"{conv}.{name}"] for name in BRANCH_TENSORS})
             for part, value in fused._asdict().items():
                 name = f"{conv}.conv_3x3_rep.{part}"
+                _check_finite(name, value)
                 canonical[name] = value
                 if name in found and not _agrees(found[name], value):
                     stale.append(name)
@@ -111,7 +112,10 @@ def _hyperparameters(tensors: Mapping[str, Any], kind: Kind) -> Hyperparameters:
     channels, in_channels = _shape(tensors, first, 4)[:2]
     taps, implicit_dim = _shape(tensors, SIGNATURE, 4)[:2]
     kernel_size = math.isqrt(taps // channels) if channels else 0
-    if kernel_size % 2 == 0 or kernel_size**2 * channels != taps or implicit_dim % 2:
+    if not in_channels:
+        raise CheckpointError(f"{first} reads no channels; expected 1 or more")
+    is_even = implicit_dim > 0 and implicit_dim % 2 == 0
+    if kernel_size % 2 == 0 or kernel_size**2 * channels != taps or not is_even:
         raise CheckpointError(
             f"{SIGNATURE} has {taps} rows of {implicit_dim}; expected"
             f" {channels} * K * K rows for an odd K, of an even number"
@@ -206,13 +210,17 @@ def _checked(
         if not tensor.is_floating_point():
             raise CheckpointError(f"{name} is {tensor.dtype}; expected floating point")
         value = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
-        if not value.isfinite().all():
-            raise CheckpointError(
-                f"{name} holds NaN or infinite values; the training went wrong or the"
-                " file is damaged, use another checkpoint"
-            )
+        _check_finite(name, value)
         checked[name] = value
     return checked
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    if not value.isfinite().all():
+        raise CheckpointError(
+            f"{name} holds NaN or infinite values; the training went wrong or the file"
+            " is damaged, use another checkpoint"
+        )
 
 
 def _agrees(stored: object, fused: Tensor) -> bool:

@@ -7,6 +7,7 @@ import pickle
 import struct
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import refusal
 from safetensors.torch import save
-from tiny import training_network
+from tiny import TINY, training_network
 
 import spanpp_core
 from spanpp_core import checkpoint
 from spanpp_core.checkpoint import files
+from spanpp_core.network.model import SpanPP
 
 CONV = "block_3.c2_r"
 
@@ -110,6 +112,19 @@ def test_nan_is_named(training_state):
     message = refusal(training_state)
     assert f"{CONV}.conv1.k1" in message
     assert "NaN" in message
+
+
+def test_branches_that_fuse_to_infinity_are_named(training_state):
+    for part in ("k0", "k1"):
+        training_state[f"{CONV}.conv1.{part}"][:] = 1e30
+    message = refusal(training_state)
+    assert f"{CONV}.conv_3x3_rep.weight holds NaN or infinite values" in message
+
+
+@pytest.mark.parametrize("none", [{"in_channels": 0}, {"implicit_dim": 0}])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_network_of_nothing_is_refused(none):
+    refusal(SpanPP(replace(TINY, **none)).state_dict())
 
 
 @pytest.mark.parametrize(
