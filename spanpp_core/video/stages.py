@@ -8,15 +8,18 @@ before the block does that began it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 PATIENCE = 0.1
-"""Seconds after which a thread that waits looks whether the other one has ended."""
+"""Seconds that a thread waits at once: Windows keeps Ctrl-C back while it does."""
+
+_WAKE = object()
+"""Behind the last item: who waits for one need not wait any longer."""
 
 
 class _EndError(Exception):
@@ -27,15 +30,25 @@ class _Queue(Generic[T]):
     """Items on their way from one thread to another."""
 
     def __init__(self, size: int) -> None:
-        self._items: Queue[T] = Queue(size)
-        self.finished = Event()
-        """Set by the giver: what is in the queue is all there is."""
-        self.closed = Event()
-        """Set by the taker: nothing is taken any more."""
+        self._items: Queue[T | object] = Queue(size)
+        self._finished = Event()
+        self._closed = Event()
+
+    def finish(self) -> None:
+        """The giver says: what is in the queue is all there is."""
+        self._finished.set()
+        with suppress(Full):  # then the taker does not wait
+            self._items.put_nowait(_WAKE)
+
+    def close(self) -> None:
+        """The taker says: nothing is taken any more."""
+        self._closed.set()
+        with suppress(Empty):  # then the giver does not wait for room
+            self._items.get_nowait()
 
     def put(self, item: T) -> None:
         """Waits until there is room; raises `_EndError` if nothing is taken any more."""
-        while not self.closed.is_set():
+        while not self._closed.is_set():
             try:
                 return self._items.put(item, timeout=PATIENCE)
             except Full:
@@ -45,12 +58,16 @@ class _Queue(Generic[T]):
     def get(self) -> T:
         """Waits for an item; raises `_EndError` behind the last one."""
         while True:
-            last = self.finished.is_set()
+            last = self._finished.is_set()
             try:
-                return self._items.get(timeout=0 if last else PATIENCE)
+                item = self._items.get(timeout=0 if last else PATIENCE)
             except Empty:
                 if last:
                     raise _EndError from None
+                continue
+            if item is _WAKE:
+                raise _EndError
+            return cast("T", item)
 
 
 @contextmanager
@@ -77,7 +94,7 @@ def ahead(items: Generator[T], size: int) -> Generator[Iterator[T]]:
             errors.append(error)
         finally:
             items.close()
-            queue.finished.set()
+            queue.finish()
 
     def taken() -> Iterator[T]:
         while True:
@@ -94,7 +111,7 @@ def ahead(items: Generator[T], size: int) -> Generator[Iterator[T]]:
     try:
         yield taken()
     finally:
-        queue.closed.set()
+        queue.close()
         thread.join()
 
 
@@ -137,7 +154,7 @@ def behind(
         except BaseException as error:
             errors.append(error)
         finally:
-            queue.closed.set()
+            queue.close()
 
     def put(item: T) -> None:
         try:
@@ -155,7 +172,7 @@ def behind(
         is_stopped.set()
         raise
     finally:
-        queue.finished.set()
+        queue.finish()
         thread.join()
     for error in errors:
         raise error

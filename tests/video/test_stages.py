@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from spanpp_core.video import stages
 from spanpp_core.video.stages import ahead, behind
 
 
@@ -127,6 +128,27 @@ def test_an_error_behind_reaches_the_one_who_puts(at_the_end):
 
     with pytest.raises(OSError, match="no space left"):
         give()
+
+
+def test_an_end_is_seen_at_once(monkeypatch):
+    """By who waits for an item, and by who waits for room."""
+    monkeypatch.setattr(stages, "PATIENCE", 60)
+    start = time.monotonic()
+
+    def slowly() -> Generator[int]:
+        yield 1
+        time.sleep(0.05)  # the other one waits
+
+    with ahead(slowly(), 2) as items:
+        assert list(items) == [1]
+    with behind(list, 2) as put:
+        put(1)
+        time.sleep(0.05)
+    made: list[int] = []
+    with ahead(numbers(made), 2):
+        wait_until(lambda: len(made) == 3)
+        time.sleep(0.05)
+    assert time.monotonic() - start < 30
 
 
 def test_who_is_behind_can_tell_a_stop_from_the_end():
