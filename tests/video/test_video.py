@@ -150,8 +150,8 @@ def test_memory_does_not_grow_with_length(tmp_path, weights):
 import resource
 import psutil
 from spanpp_core.command import app
-app.run(["upscale", {str(source)!r}, "-o", {str(tmp_path / "out")!r}, "-m",
-         {str(weights)!r}, "-s", "2"])
+assert app.run(["upscale", {str(source)!r}, "-o", {str(tmp_path / "out")!r}, "-m",
+                {str(weights)!r}, "-s", "2"]) == 0
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 # without libraries: of them as much as the system happens to keep in memory
 print(peak - psutil.Process().memory_info().shared)
