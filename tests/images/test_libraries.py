@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+import spanpp_core
+from spanpp_core import images
 from spanpp_core.errors import ImageError
 from spanpp_core.images import Picture, pillow, vips
 
@@ -174,12 +176,12 @@ def test_pillow_refuses_animations_and_broken_files(tmp_path: Path) -> None:
         pillow.read(tmp_path / "x.bmp")
 
 
-def test_pillow_is_used_where_libvips_is_missing() -> None:
-    code = (
-        "import sys; sys.modules['pyvips'] = None\n"
-        "from spanpp_core import images\nprint(images.files.library.__name__)"
-    )
-    made = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert made.stdout.strip() == "spanpp_core.images.pillow"
+def test_pillow_is_used_where_libvips_is_missing(monkeypatch) -> None:
+    name = images.__name__
+    monkeypatch.setattr(spanpp_core, "images", images)  # as it is behind this test
+    for module in [each for each in sys.modules if f"{each}.".startswith(f"{name}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    again = importlib.import_module(name)
+    assert again is not images
+    assert again.files.library.__name__ == f"{name}.pillow"

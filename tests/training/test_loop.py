@@ -75,6 +75,13 @@ def run(
     return reports
 
 
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """A run that nothing stops: its folder and reports."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, run(photos, out)
+
+
 def assert_same_weights(one, other) -> None:
     expected = load_file(one / state.WEIGHTS)
     for name, tensor in load_file(other / state.WEIGHTS).items():
@@ -82,13 +89,13 @@ def assert_same_weights(one, other) -> None:
 
 
 @pytest.mark.parametrize("kill_at", [3, 5, 8])
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, photos, kill_at):
-    whole = run(photos, tmp_path / "whole")
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, photos, whole, kill_at):
+    out, expected = whole
     with pytest.raises(Killed):
         run(photos, tmp_path / "killed", kill_at=kill_at)
     rest = run(photos, tmp_path / "killed")
-    assert rest == whole[-len(rest) :]
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert rest == expected[-len(rest) :]
+    assert_same_weights(out, tmp_path / "killed")
 
 
 @pytest.mark.gpu
@@ -114,12 +121,14 @@ def test_captured_steps_are_the_steps(tmp_path, photos):
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=0.3)
 
 
-def test_a_run_that_is_asked_to_stop_saves_that_very_step_and_goes_on(tmp_path, photos):
-    whole = run(photos, tmp_path / "whole")
+def test_a_run_that_is_asked_to_stop_saves_that_very_step_and_goes_on(
+    tmp_path, photos, whole
+):
+    out, expected = whole
     assert len(run(photos, tmp_path / "stopped", stop_at=3)) == 3
     rest = run(photos, tmp_path / "stopped")
-    assert rest == whole[3:]
-    assert_same_weights(tmp_path / "whole", tmp_path / "stopped")
+    assert rest == expected[3:]
+    assert_same_weights(out, tmp_path / "stopped")
 
 
 def test_a_run_can_be_made_longer(tmp_path, photos):
