@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 
 import torch
 
@@ -24,6 +25,9 @@ OUT_OF_MEMORY = (
 )
 """How devices and their libraries say that memory is full, in lower case."""
 
+_FOLDERS = re.compile(r"(?<![\w:/\\])(?:[A-Za-z]:)?[\\/](?:[^\\/\s:]+[\\/])+")
+"""The folders of a path: a compiler works in a new one each time."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a device's way of saying that its memory is full."""
@@ -40,7 +44,7 @@ def log_fallback(backend: str, error: Exception) -> str:
 
     The same reason is logged only once: hosts run a model many times.
     """
-    reason = first_line(error)
+    reason = _FOLDERS.sub("", first_line(error))
     _log_once(backend, reason)
     return reason
 

@@ -51,6 +51,27 @@ def test_a_compiler_that_fails_is_one_line_and_pytorch(
     assert line.endswith("no C++ compiler")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("/cache/tmp{}/k.cu(3): error: no such word", "k.cu(3): error: no such word"),
+        (r"C:\Temp\tmp{}\k.cu(3): error", "k.cu(3): error"),
+        ("in '/home/a/{}/k.cu' and 1/2", "in 'k.cu' and 1/2"),
+        ("see http://one.org/two/three/", "see http://one.org/two/three/"),
+    ],
+)
+def test_a_reason_is_told_once_in_whichever_folder_a_compiler_worked(
+    caplog, said, told
+):
+    fallback._log_once.cache_clear()
+    reasons = {
+        fallback.log_fallback("cupy", RuntimeError(said.format(number)))
+        for number in range(3)
+    }
+    assert reasons == {told}
+    assert len(caplog.messages) == 1
+
+
 class Failing:
     """A backend that runs for a while and then raises an error at every call."""
 
