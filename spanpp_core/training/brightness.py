@@ -17,12 +17,11 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.precision import exact_float32
 from ..network.trainable import TrainableSpanPP
-from .colours import flat_colours
+from .colours import flat_colours, kernel_inside_flat
 from .degradation import DEGRADATIONS
 from .patches import Batch, Patches, ScaleDraw
 
@@ -120,8 +119,8 @@ def _inside_flat(network: TrainableSpanPP) -> TrainableSpanPP:
     made = copy.deepcopy(network)
     with torch.no_grad():
         for each in made.parameters():
-            if each.shape[2:] == (3, 3):  # all taps see the same value
-                each.copy_(F.pad(each.sum((2, 3), keepdim=True), (1, 1, 1, 1)))
+            if each.shape[2:] == (3, 3):
+                each.copy_(kernel_inside_flat(each))
     return made
 
 

@@ -39,6 +39,14 @@ def _pixels(device: torch.device) -> Tensor:
     return flat_colours().T[None, :, None].to(device)
 
 
+def kernel_inside_flat(weight: Tensor) -> Tensor:
+    """Returns a 3x3 kernel that does to a pixel what ``weight`` does inside a flat area.
+
+    There all taps see the same value: the middle one is their sum, the others are 0.
+    """
+    return F.pad(weight.sum((2, 3), keepdim=True), (1, 1, 1, 1))
+
+
 class _Features(nn.Module):
     def __init__(self, body: Body) -> None:
         super().__init__()
@@ -75,7 +83,7 @@ def colour_shift(network: TrainableSpanPP, scale: float, at: Tensor) -> Tensor:
         The mean absolute shift, a scalar; differentiable in every parameter.
     """
     inside = {
-        f"body.{name}": F.pad(each.sum((2, 3), keepdim=True), (1, 1, 1, 1))
+        f"body.{name}": kernel_inside_flat(each)
         for name, each in network.named_parameters()
         if each.shape[2:] == (3, 3)
     }
