@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.ends import conv_layout, end_dtype
+from ..network.ends import conv_layout, end_dtype, laid_out
 from ..network.model import SpanPP
 from ..network.scale import Window
 from . import pointwise
@@ -118,8 +118,7 @@ class PreparedRunner:
 
     def _image(self, x: Tensor) -> Tensor:
         """Returns the image as the first and the last layers read it."""
-        x = x.to(end_dtype(self._dtype), memory_format=self._layout)  # in one launch
-        return x.contiguous(memory_format=self._layout)  # a part of an image has gaps
+        return laid_out(x, end_dtype(self._dtype), self._layout)
 
     def _first_map(self, x: Tensor) -> Tensor:
         """Returns what the first block reads."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -61,15 +60,14 @@ def conv_layout(device: torch.device, dtype: torch.dtype) -> torch.memory_format
     return torch.contiguous_format
 
 
-def laid_out(x: Tensor, layout: torch.memory_format) -> Tensor:
-    """Returns images (N, C, H, W) in a memory format, as PyTorch recognises it.
+def laid_out(x: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
+    """Returns images (N, C, H, W) in a dtype and a memory format, as PyTorch knows it.
 
     The first axis of an image that is alone may have any stride, as in ``frames[0][None]``.
     PyTorch tells the format by it: convolutions would be those of the other format, slower
-    and rounded otherwise.
+    and rounded otherwise. `Tensor.to` mends that, and `Tensor.contiguous` alone does not.
     """
-    x = x.contiguous(memory_format=layout)
-    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-        return x
-    is_known = x.stride(0) >= math.prod(x.shape[1:])
-    return x if is_known else x.clone(memory_format=layout)
+    # a tracer would record any cast, even to itself
+    if x.dtype != dtype or not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        x = x.to(dtype, memory_format=layout)
+    return x.contiguous(memory_format=layout)  # a part of an image has gaps

@@ -117,7 +117,7 @@ class SpanPP(Body):
         The linear layers behind the last activations are composed, see `LastLayers`.
         """
         dtype = end_dtype(self.dtype)
-        x = laid_out(_cast(x, dtype), conv_layout(x.device, self.dtype))
+        x = laid_out(x, dtype, conv_layout(x.device, self.dtype))
         last = self.last_layers()
         b1, b, o1 = self.blocks(_cast(self.conv0(x), self.dtype))
         y = F.conv2d(b, last.last_block.to(b), padding=1)
