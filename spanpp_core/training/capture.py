@@ -6,13 +6,16 @@ for several times as long: launching its kernels one by one is what it would wai
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..errors import first_line
 from ..network.kernels import Interpolation, interpolation
 from ..network.scale import grid_scale, is_exact
 from .patches import Batch
@@ -36,9 +39,11 @@ class _Graph(NamedTuple):
 class CapturedStep:
     """A step that is captured once per scale, and replayed from then on.
 
+    Where that fails, steps of further scales run as they are, and the log says why.
+
     Args:
         step: It waits for nothing, reads no number that changes from step to step but
-            tensors on the device, and leaves no gradients behind.
+            tensors on the device, and leaves no gradients behind, even if it fails.
         device: A CUDA device.
     """
 
@@ -49,6 +54,8 @@ class CapturedStep:
         self._pool = torch.cuda.graph_pool_handle()
         self._done: Counter[float] = Counter()
         self._graphs: dict[float, _Graph] = {}
+        self._failed: list[torch.cuda.CUDAGraph] = []
+        """A capture that failed. PyTorch still refers to it."""
         self._tables: list[Interpolation] = []
         """What graphs read besides; it stays where it is as long as they do."""
 
@@ -56,10 +63,14 @@ class CapturedStep:
         """Does a step."""
         scale = float(batch.scale)
         self._done[scale] += 1
-        if self._done[scale] <= WARM_UP:
-            return self._as_it_is(batch)
+        if self._done[scale] > WARM_UP and not (scale in self._graphs or self._failed):
+            try:
+                self._graphs[scale] = self._captured(batch)
+            except RuntimeError as error:
+                message = "steps cannot become CUDA graphs, running them one by one: %s"
+                logging.getLogger("spanpp").warning(message, first_line(error))
         if scale not in self._graphs:
-            self._graphs[scale] = self._captured(batch)
+            return self._as_it_is(batch)
         graph, (low, high, _), (value, norm) = self._graphs[scale]
         low.copy_(batch.low)
         high.copy_(batch.high)
@@ -84,10 +95,16 @@ class CapturedStep:
         own = Batch(batch.low.clone(), batch.high.clone(), batch.scale)
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()  # what is kept of other steps cannot become the graph's
         with torch.cuda.stream(self._stream):
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            self._failed.append(graph)
             try:
                 results = self._step(own)
-            finally:
-                graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # it tells of the same in vaguer words
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+            self._failed.clear()
         return _Graph(graph, own, results)

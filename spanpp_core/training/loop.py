@@ -121,7 +121,7 @@ def train(
 
     turn = torch.tensor(done, device=fabric.device)
 
-    @functools.cache
+    @functools.lru_cache(maxsize=1)  # the graphs of a loss that is over go
     def step_of(loss: Loss) -> Step:
         do = _step(network, model, loss, colours, turn, ready, schedule.clip, fabric)
         return CapturedStep(do, fabric.device) if captured else do
@@ -182,7 +182,7 @@ def _step(
     ``model`` is ``network`` as Fabric runs it.
     """
 
-    def do(batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward_and_back(batch: Batch) -> Tensor:
         low, high = batch.unit(fabric.device)
         with exact_float32(fabric.device):
             value = loss(model(low, float(batch.scale)), high)
@@ -191,11 +191,18 @@ def _step(
                 at = positions(turn.add_(1))
                 beside = colours * colour_shift(network, batch.scale, at)
             fabric.backward(value + beside)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        return value.detach(), norm
+        return value.detach()
+
+    def do(batch: Batch) -> tuple[Tensor, Tensor]:
+        try:
+            value = forward_and_back(batch)
+            norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
+            for optimizer in optimizers:
+                optimizer.step()
+        finally:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+        return value, norm
 
     return do
 

@@ -65,6 +65,8 @@ def write_state(
 def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:
     """Puts a saved state into the parts of a run, and returns the steps done.
 
+    How optimizers work stays as it is in the parts: on another device it is another way.
+
     Raises:
         TrainingError: The state is damaged, or of a run with other settings than
             `ADJUSTABLE` ones.
@@ -90,5 +92,8 @@ def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -
                 " folder"
             )
     for name, part in parts.items():
-        part.load_state_dict(state[name])
+        held = state[name]
+        if isinstance(part, torch.optim.Optimizer):
+            held |= {"param_groups": part.state_dict()["param_groups"]}
+        part.load_state_dict(held)
     return done

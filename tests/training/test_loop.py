@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tiny import training_network
+from tiny import TINY, training_network
 
 import spanpp_core
 from spanpp_core import images
 from spanpp_core.errors import TrainingError
+from spanpp_core.network.trainable import SpanPPPlain
 from spanpp_core.training.initial import network_of
+from spanpp_core.training.losses import LOSSES
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.schedule import Schedule
@@ -50,6 +52,9 @@ def run(
     ema: float = 0.998,
     accelerator: str = "cpu",
     captured: bool = False,
+    network=training_network,
+    loss: str = "l1",
+    colours: float = 0.0,
     **settings,
 ) -> list:
     reports = []
@@ -61,12 +66,14 @@ def run(
 
     out.mkdir(exist_ok=True)
     loop.train(
-        training_network(),
+        network(),
         lambda rank: Patches(photos, DRAW, PATCH, 2, 0, rank),
         Schedule(steps, 3e-2, warm_up=2, save_every=5, log_every=1, ema=ema),
         out,
         fabric=Fabric(accelerator=accelerator, devices=1),
         settings=settings,
+        loss_of=lambda step: LOSSES[loss],
+        colours=colours,
         captured=captured,
         validate=validate,
         on_report=watch,
@@ -108,14 +115,23 @@ def test_a_killed_run_goes_on_on_a_gpu(tmp_path, photos):
     assert rest[-1].losses == pytest.approx(whole[-1].losses, rel=0.1)
 
 
+def plain_network() -> SpanPPPlain:
+    network = SpanPPPlain(TINY)
+    network.load_state_dict(training_network().fused_state_dict())
+    return network
+
+
 @pytest.mark.gpu
-def test_captured_steps_are_the_steps(tmp_path, photos):
+@pytest.mark.parametrize(
+    "how", [{}, {"network": plain_network, "loss": "l1+fft", "colours": 6.0}]
+)
+def test_captured_steps_are_the_steps(tmp_path, photos, how, caplog):
     """Long enough for each scale to be replayed several times."""
-    plain = run(photos, tmp_path / "plain", steps=40, accelerator="cuda")
-    graphs = run(
-        photos, tmp_path / "graphs", steps=40, accelerator="cuda", captured=True
-    )
+    how = {"steps": 40, "accelerator": "cuda", **how}
+    plain = run(photos, tmp_path / "plain", **how)
+    graphs = run(photos, tmp_path / "graphs", captured=True, **how)
     assert len(graphs) == 40
+    assert not caplog.messages, "a capture failed"
     for one, other in zip(graphs, plain):
         assert one.losses == pytest.approx(other.losses, rel=0.1)
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=0.3)

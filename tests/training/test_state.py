@@ -16,8 +16,8 @@ from spanpp_core.training.schedule import Schedule
 from spanpp_core.training.state import STATE, restore, write_state, write_weights
 
 
-def parts_of(network: torch.nn.Module) -> dict[str, object]:
-    optimizers = Schedule(1).optimizers(*split(network))
+def parts_of(network: torch.nn.Module, captured: bool = False) -> dict[str, object]:
+    optimizers = Schedule(1).optimizers(*split(network), captured=captured)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     for optimizer in optimizers:
@@ -41,6 +41,19 @@ def test_the_state_of_optimizers_follows_the_weights_to_their_device(tmp_path):
     ]
     assert moments
     assert {moment.device.type for moment in moments} == {"meta"}
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_run_may_go_on_on_another_device_in_that_ones_own_way(tmp_path, captured):
+    """Graphs read the learning rate from a tensor, which a processor does not make."""
+    write_state(tmp_path / STATE, {}, 7, parts_of(training_network(), not captured))
+    parts = parts_of(training_network(), captured)
+    before = [parts[name].param_groups[0].copy() for name in ("Muon", "Adam")]
+    restore(tmp_path / STATE, {}, parts)
+    for name, group in zip(("Muon", "Adam"), before):
+        assert parts[name].param_groups[0] == group
+        assert isinstance(group["lr"], torch.Tensor) == captured
+        parts[name].step()
 
 
 def test_steps_and_rate_may_be_others_and_nothing_else(tmp_path):
