@@ -101,8 +101,9 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
     def with_dtype(self, dtype: torch.dtype) -> Self:
         """Returns this model with its convolutions in another dtype, on its device.
 
-        Unlike `to`, it leaves this model as it is. The result has convolutions of its
-        own and shares the kernel generator with its cache.
+        Unlike `to`, it leaves this model as it is. The copy is kept for the next call, for as
+        long as the weights of this model are the same: all who ask share it, so it must not
+        be changed.
 
         Args:
             dtype: float32, float16 or bfloat16; the model itself is returned if it is
@@ -111,8 +112,8 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         if dtype == self.dtype:
             return self
         cast = copy.copy(self)
-        cast._model = self.model.with_dtype(dtype)
-        cast.backends = Backends(cast.model)
+        network, cast.backends = self.backends.cast(self.model, dtype)
+        cast._model = network.at_scale(self.scale)
         return cast
 
     def with_backend(self, backend: Backend) -> Self:

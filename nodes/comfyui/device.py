@@ -8,27 +8,49 @@ from typing import Any
 import comfy.model_management
 import comfy.model_patcher
 import torch
+from comfy.patcher_extension import CallbacksMP
 from torch import Tensor
 
 from ...spanpp_core import SizeError, SpanPPDescriptor, fastest_dtype
 from ...spanpp_core.engine.memory import free_memory
+
+COPIES = 3
+"""
+What ComfyUI counts for a model, as a multiple of its weights: these, a copy in half
+precision, and that copy as a GPU's convolutions want it, wider by up to a third.
+"""
+
+_UNLOADED = "spanpp"
+"""The key of our callback at a patcher."""
 
 
 def attach_patcher(model: SpanPPDescriptor) -> None:
     """Gives the weights to ComfyUI's model management, unless it has them already.
 
     Newer hosts' own upscale node reads ``model.patcher``; views of a model carry it.
+    What was made of the weights to run them leaves memory when ComfyUI unloads them.
     """
-    if getattr(model, "patcher", None) is not None:
+    if getattr(model, "patcher", None) is None:
+        patcher: Any = getattr(
+            comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
+        )
+        model.patcher = patcher(
+            model.model,
+            load_device=comfy.model_management.get_torch_device(),
+            offload_device=comfy.model_management.unet_offload_device(),
+            size=COPIES * comfy.model_management.module_size(model.model),
+        )
+    if model.patcher.get_callbacks(CallbacksMP.ON_DETACH, _UNLOADED):
         return
-    patcher: Any = getattr(
-        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
-    )
-    model.patcher = patcher(
-        model.model,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    # not the model itself: it holds the patcher, and would never be freed
+    forget = (model.backends.forget, model.model.upsampler.forget)
+
+    def unloaded(_patcher: Any, unpatches: bool) -> None:
+        if unpatches:  # otherwise the weights stay: the host does so before every run
+            for each in forget:
+                each()
+
+    model.patcher.add_callback_with_key(CallbacksMP.ON_DETACH, _UNLOADED, unloaded)
 
 
 def load_device(model: SpanPPDescriptor) -> torch.device:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from ..network.cache import weights_version
+from ..network.cache import weights_content, weights_version
 from ..network.model import SpanPP
 from ..network.scale import Window
 from .compiler import CompilerRunner
@@ -96,7 +96,10 @@ RUNNERS: dict[Backend, type[Runner]] = {
 
 
 class Backends:
-    """The runners of one network, compiled when first needed and kept for its weights.
+    """What is made of one network to run it: runners, and copies in other dtypes.
+
+    Each is made when first needed and kept while the weights are the same, also where a host
+    moves them to the device again for every run.
 
     Args:
         network: What `region` will be given, itself or views of it.
@@ -104,7 +107,9 @@ class Backends:
 
     def __init__(self, network: SpanPP | None = None) -> None:
         self._runners: dict[tuple[Backend, int], Runner | None] = {}
-        self._weights: object = None
+        self._casts: dict[torch.dtype, tuple[SpanPP, Backends]] = {}
+        self._version: object = None
+        self._content: object = None
         self._lock = RLock()
         self.failures: dict[Backend, str] = {}
         """The backends that could not be used, and why."""
@@ -150,12 +155,39 @@ class Backends:
 
         return region
 
+    def cast(self, network: SpanPP, dtype: torch.dtype) -> tuple[SpanPP, Backends]:
+        """Returns a copy of a network in another dtype, on its device, and its backends.
+
+        Args:
+            network: As for `region`.
+            dtype: float32, float16 or bfloat16.
+        """
+        wanted = dtype, network.conv_cat.weight.device
+        with self._lock:
+            self._follow(network)
+            if dtype in self._casts:
+                made, backends = self._casts[dtype]
+                if (made.dtype, made.conv_cat.weight.device) == wanted:
+                    return made, backends
+            # hosts run in inference mode, and the copy is for use outside of it, too
+            with torch.inference_mode(False):
+                made = network.with_dtype(dtype)
+            self._casts[dtype] = made, Backends(made)
+            return self._casts[dtype]
+
+    def _follow(self, network: SpanPP) -> None:
+        """Drops what was made of other weights than a network has now."""
+        version = weights_version(network)
+        if version == self._version:
+            return
+        content = weights_content(network)
+        if content != self._content:
+            self.forget()
+        self._version, self._content = version, content
+
     def _compiled(self, key: tuple[Backend, int], network: SpanPP) -> Runner | None:
         """Returns a runner for the weights as they are, or None where there is none."""
-        weights = weights_version(network)
-        if weights != self._weights:
-            self.forget()
-            self._weights = weights
+        self._follow(network)
         if key not in self._runners:
             kind = key[0]
             try:
@@ -177,10 +209,11 @@ class Backends:
                 runner.trim()
 
     def forget(self) -> None:
-        """Drops what was compiled: the weights have changed."""
+        """Drops all that was made; it is made again when needed."""
         with self._lock:
             self._runners.clear()
-            self._weights = None
+            self._casts.clear()
+            self._version = self._content = None
 
     def __reduce__(self) -> tuple[type[Backends], tuple[()]]:
         # Copies and pickles are of the weights, and compile their own.

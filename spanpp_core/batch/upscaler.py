@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from dataclasses import dataclass, replace
@@ -75,12 +74,11 @@ class Outcome:
 
 
 class Upscaler:
-    """A model and the options to upscale files with; it is cast once per dtype."""
+    """A model and the options to upscale files with."""
 
     def __init__(self, network: SpanPPDescriptor, settings: UpscaleOptions) -> None:
         self._network = network.with_backend(settings.backend)
         self._settings = settings
-        self._cast = functools.cache(self._network.with_dtype)
 
     def file(self, pair: Pair, on_progress: Progress) -> Outcome:
         """Upscales an image or a video; an existing result is left as it is."""
@@ -98,9 +96,9 @@ class Upscaler:
         """Returns the model in the dtype for images of ``bits`` bits per channel."""
         precision = self._settings.precision
         if precision != "auto":
-            return self._cast(_DTYPES[precision])
+            return self._network.with_dtype(_DTYPES[precision])
         fastest = self._settings.fastest or fastest_dtype(self._network.device)
-        return self._cast(torch.float32 if bits > 8 else fastest)
+        return self._network.with_dtype(torch.float32 if bits > 8 else fastest)
 
     def _image(self, pair: Pair, on_progress: Progress) -> str:
         found = images.header(pair.source)

@@ -118,7 +118,8 @@ def test_plain_pytorch_runs_prepared_weights_on_cuda_only(model, image, monkeypa
             made.append(network)
 
     monkeypatch.setitem(selection.RUNNERS, "torch", Noting)
-    monkeypatch.setattr(selection, "weights_version", lambda network: 0)
+    for key in ("weights_version", "weights_content"):
+        monkeypatch.setattr(selection, key, lambda network: 0)
     upscale(model.with_backend("torch"), image)
     assert not made
     with FakeTensorMode(allow_non_fake_inputs=True):

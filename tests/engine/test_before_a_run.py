@@ -96,6 +96,41 @@ def test_with_the_same_dtype_is_the_model_itself(model: SpanPPDescriptor) -> Non
     assert model.with_dtype(torch.float32) is model
 
 
+def test_a_copy_in_another_dtype_is_kept_while_the_weights_are_the_same(
+    model: SpanPPDescriptor,
+) -> None:
+    """Also where a host brings them to the device anew for every run, as ComfyUI does."""
+
+    def half() -> tuple[object, object]:
+        cast = model.at_scale(3).with_dtype(torch.float16)
+        return cast.model.conv_cat, cast.backends
+
+    first = half()
+    for module in model.model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            module.register_parameter(name, torch.nn.Parameter(weight.clone(), False))
+    assert half() == first
+    with torch.no_grad():
+        model.model.conv_cat.weight.mul_(2)
+    changed = model.with_dtype(torch.float16)
+    assert changed.model.conv_cat is not first[0]
+    assert torch.equal(
+        changed.model.conv_cat.weight, model.model.conv_cat.weight.half()
+    )
+    changed.to("meta")
+    assert half()[0].weight.device.type == "cpu", "what was moved serves no one else"
+    kept = half()
+    model.backends.forget()
+    assert half() != kept
+
+
+def test_a_copy_made_in_inference_mode_serves_outside(model: SpanPPDescriptor) -> None:
+    with torch.inference_mode():
+        model.with_dtype(torch.bfloat16)
+    cast = model.with_dtype(torch.bfloat16)
+    assert not cast.model.conv_cat.weight.is_inference()
+
+
 @pytest.mark.parametrize(("free", "place"), [(10**9, "cuda"), (10**6, "cpu")])
 def test_output_to_be_resized_stays_on_the_gpu_where_it_fits(free: int, place: str):
     gpu = SimpleNamespace(device=torch.device("cuda"))

@@ -99,6 +99,7 @@ def asked(monkeypatch) -> Asked:
     monkeypatch.setattr(Tensor, "record_stream", lambda self, stream: None)
     for module in (selection, cache):  # fake weights have no address
         monkeypatch.setattr(module, "weights_version", lambda network: 0)
+    monkeypatch.setattr(selection, "weights_content", lambda network: 0)
     return noted
 
 

@@ -108,6 +108,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         intermediate_device=lambda: torch.device("cpu"),
         should_use_fp16=lambda device: False,
         FORCE_FP32=False,
+        module_size=lambda model: sum(w.nbytes for w in model.parameters()),
         load_models_gpu=lambda models, memory_required, force_full_load: (
             host.memory_asked.append(memory_required)
         ),
@@ -117,8 +118,21 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         management.intermediate_dtype = lambda: torch.float32
 
     class Patcher:
-        def __init__(self, model: Any, load_device: Any, offload_device: Any) -> None:
-            self.model, self.load_device = model, load_device
+        def __init__(
+            self, model: Any, load_device: Any, offload_device: Any, size: int = 0
+        ) -> None:
+            self.model, self.load_device, self.size = model, load_device, size
+            self.callbacks: dict[tuple[str, str], list[Any]] = {}
+
+        def add_callback_with_key(self, moment: str, key: str, callback: Any) -> None:
+            self.callbacks.setdefault((moment, key), []).append(callback)
+
+        def get_callbacks(self, moment: str, key: str) -> list[Any]:
+            return self.callbacks.get((moment, key), [])
+
+        def detach(self, unpatch_all: bool = True) -> None:
+            for each in [each for some in self.callbacks.values() for each in some]:
+                each(self, unpatch_all)
 
     class ProgressBar:
         def __init__(self, total: int) -> None:
@@ -135,6 +149,10 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
     comfy.model_patcher = _module("comfy.model_patcher", ModelPatcher=Patcher)
     if newer:
         comfy.model_patcher.CoreModelPatcher = Patcher
+    comfy.patcher_extension = _module(
+        "comfy.patcher_extension",
+        CallbacksMP=types.SimpleNamespace(ON_DETACH="on_detach_after"),
+    )
     comfy.utils = _module("comfy.utils", ProgressBar=ProgressBar)
     comfy.cli_args = _module(
         "comfy.cli_args",
@@ -148,6 +166,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         "comfy": comfy,
         "comfy.model_management": comfy.model_management,
         "comfy.model_patcher": comfy.model_patcher,
+        "comfy.patcher_extension": comfy.patcher_extension,
         "comfy.utils": comfy.utils,
         "comfy.cli_args": comfy.cli_args,
         "comfy_api": _module("comfy_api", __path__=[]),

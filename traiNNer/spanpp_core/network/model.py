@@ -76,10 +76,9 @@ class SpanPP(Body):
         return view
 
     def with_dtype(self, dtype: torch.dtype) -> SpanPP:
-        """Returns a copy with the blocks in ``dtype``; the kernel generator is shared."""
+        """Returns a copy with the blocks in ``dtype``; the kernel generator stays float32."""
         cast = SpanPP.blank(self.hyper)
         cast.load_state_dict(self.state_dict())
-        cast.upsampler = self.upsampler
         cast.scale = self.scale
         cast.to(self.conv_cat.weight.device, dtype)
         return cast.requires_grad_(False).train(self.training)
