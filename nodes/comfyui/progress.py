@@ -40,11 +40,8 @@ class TileProgress:
     def __init__(self, preview: LivePreview) -> None:
         self._preview = preview
         self._bar = comfy.utils.ProgressBar(1)
-        self.tiles = 0
-        """The tiles in all, as last heard."""
 
     def __call__(self, done: int, total: int) -> None:
         """Says that ``done`` of ``total`` tiles are finished."""
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self.tiles = total
         self._bar.update_absolute(done, total, self._preview.due(done, total))

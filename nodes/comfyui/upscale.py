@@ -122,15 +122,14 @@ class SpanPPUpscale(io.ComfyNode):
         out_height, out_width = run.output_size
         result = result_buffer((frames, out_height, out_width, channels))
         run = run.with_free_memory(bring_to_device(spanpp, run.working_memory))
-        progress = TileProgress(LivePreview(image, result))
         outside: list[tuple[float, float]] = []
         run.run(
             image.movedim(-1, 1),
             out=result.movedim(-1, 1),
-            on_progress=progress,
+            on_progress=TileProgress(LivePreview(image, result)),
             on_outside=outside.append,
         )
-        info = _description(run, wanted, frames, progress.tiles, outside)
+        info = _description(run, wanted, frames, outside)
         info += f" · {time.monotonic() - began:.2f} s"
         seen = {"input": [width, height], "scale": spanpp.scale}  # for web/upscale.js
         return io.NodeOutput(
@@ -142,11 +141,11 @@ def _description(
     run: Upscaling,
     wanted: Size,
     frames: int,
-    tiles: int,
     outside: list[tuple[float, float]],
 ) -> str:
     """Says what was done, in the two lines a node shows."""
     (height, width), (out_height, out_width) = run.input_size, run.output_size
+    each = " each" if frames > 1 else ""
     return (
         f"{width}x{height} → {out_width}x{out_height} px · x{run.scale:.5g}"
         + (", then resized" if run.is_resized else "")
@@ -154,7 +153,7 @@ def _description(
         + (f" · multiples of {n}" if (n := wanted.multiple_of) > 1 else "")
         + "\n"
         + ("" if frames == 1 else f"{frames} frames · ")
-        + ("" if tiles == frames else f"{tiles} tiles of up to {run.tile} px · ")
+        + (f"{n} tiles{each} of up to {run.tile} px · " if (n := run.tiles) > 1 else "")
         + str(run.dtype).removeprefix("torch.")
         + "".join(f" · values from {a:.3g} to {b:.3g} kept" for a, b in outside)
     )

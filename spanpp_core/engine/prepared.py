@@ -20,6 +20,7 @@ from .dynamic_range import (
     values_outside,
 )
 from .memory import free_memory
+from .plan import Plan
 from .resized import part_of, upscale_to_size
 from .size import OutputSize
 from .tiled import (
@@ -105,6 +106,12 @@ class Upscaling:
         if edge is None:
             edge = auto_tile(self._network, self.memory, free=self._free)
         return min(edge, largest)
+
+    @property
+    def tiles(self) -> int:
+        """The tiles that one image is cut into; where memory runs out they are halved."""
+        plan = Plan.of(*self.input_size, self.scale, self.view.model.halo)
+        return sum(1 for _ in plan.tiles(self.tile))
 
     @cached_property
     def _free(self) -> int:

@@ -38,6 +38,25 @@ def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
     assert "x3" in info
 
 
+@pytest.mark.parametrize(
+    ("frames", "tile", "said"),
+    [
+        (1, 0, "float32"),
+        (3, 0, "3 frames · float32"),
+        (1, 16, "4 tiles of up to 16 px · float32"),
+        (3, 16, "3 frames · 4 tiles each of up to 16 px · float32"),
+    ],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tiles_are_counted_as_they_lie_on_the_image(
+    host: Host, frames: int, tile: int, said: str, channels: int
+) -> None:
+    """Alpha and values outside [0, 1] run too, in the same tiles."""
+    image = images(frames, 60, 60, channels) * (1 if tile else 2)
+    *_, info = upscale(host, load(host), image, tile=tile).values
+    assert info.splitlines()[1].startswith(said)
+
+
 def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
     result, *_, info = upscale(host, load(host), images() * 8).values
     assert float(result.max()) > 4
@@ -168,6 +187,28 @@ def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
     *_, info = upscale(host, model, images(), precision="bfloat16").values
     assert "bfloat16" in info
     assert model.dtype == torch.float32
+
+
+def test_what_runs_is_kept_until_comfyui_unloads_the_model(host: Host) -> None:
+    """What is made of the weights is counted, and leaves memory with them."""
+    model = load(host)
+
+    def runs_in_half() -> object:
+        upscale(host, model.at_scale(2.5), images(), precision="float16")
+        return model.with_dtype(torch.float16).model.conv_cat
+
+    kept = runs_in_half()
+    model.patcher.detach(unpatch_all=False)  # as before every run
+    assert runs_in_half() is kept
+    model.patcher.detach()
+    assert not model.backends._casts
+    assert runs_in_half() is not kept
+    assert model.patcher.size > sum(
+        weight.nbytes
+        for network in (model, model.with_dtype(torch.float16))
+        for weight in network.model.parameters()
+    )
+    assert sum(map(len, model.patcher.callbacks.values())) == 1
 
 
 def test_automatic_precision_asks_the_host_first(
