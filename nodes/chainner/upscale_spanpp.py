@@ -84,11 +84,10 @@ class SpanPPFractionalScale(Enum):
             BoolInput("Separate Alpha", default=False)
             .with_id(4)
             .with_docs(
-                "Upscale alpha separately from color. The alpha of the upscaled image"
-                " will be less noisy and closer to the original, but there may be dark"
-                " borders where the image goes from transparent to opaque.",
-                "We recommend it for images with smooth transitions between transparent"
-                " and opaque regions.",
+                "*On*: alpha runs by itself and stays close to the original; opaque regions"
+                " may get a dark border. Best where transparency changes smoothly.",
+                "*Off*: the image runs over black and over white, and alpha follows from the"
+                " difference.",
             )
         ),
     ],

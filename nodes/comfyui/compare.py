@@ -24,7 +24,7 @@ class SpanPPCompare(io.ComfyNode):
                 " line."
             ),
             search_aliases=[
-                *("before after", "compare images", "split view", "before and after"),
+                *("before after", "image compare", "split view", "before and after"),
                 *(
                     "对比",
                     "比较图像",

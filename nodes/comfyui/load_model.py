@@ -37,7 +37,7 @@ class SpanPPLoadModel(io.ComfyNode):
                 *(
                     "span",
                     "spanpp",
-                    "upscale model",
+                    "load upscale model",
                     "super resolution",
                     "load upscaler",
                     "jpeg artifacts",

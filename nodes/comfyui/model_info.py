@@ -24,7 +24,7 @@ class SpanPPModelInfo(io.ComfyNode):
             node_id="SpanPPModelInfo",
             display_name="Model Info (SpanPP)",
             description=(
-                "Says what a SpanPP model is: its file, its bound and trained scales, its"
+                "Shows what a SpanPP model is: its file, its scale and trained scales, its"
                 " repair strength, size and number format."
             ),
             search_aliases=[

@@ -16,6 +16,8 @@ def inside_output(name: str) -> Path:
     Raises:
         ValueError: ``name`` leads out of the output folder, or names no file.
     """
+    if not name.strip():
+        raise ValueError("the name is empty; give one such as 'upscale_models/mine'")
     if "\0" in name or any(
         len(part.encode()) > MOST_BYTES for part in Path(name).parts
     ):
@@ -25,7 +27,7 @@ def inside_output(name: str) -> Path:
         )
     output = Path(folder_paths.get_output_directory()).resolve()
     wanted = (output / name).resolve()
-    if not name.strip() or output not in wanted.parents:
+    if output not in wanted.parents:
         raise ValueError(
             f"{name!r} leads out of ComfyUI's output folder; give a name such as"
             " 'upscale_models/mine'"

@@ -59,7 +59,12 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                 " colours are kept."
             ),
             search_aliases=[
-                *("video super resolution", "enlarge video", "upscale clip"),
+                *(
+                    "video super resolution",
+                    "enlarge video",
+                    "upscale clip",
+                    "video upscale",
+                ),
                 *("video upscaler", "4k video", "视频超分", "放大视频", "動画を拡大"),
             ],
             inputs=[

@@ -219,7 +219,7 @@ def test_an_export_cannot_leave_the_output_folder(comfy: ComfyServer) -> None:
     assert not list(comfy.base.rglob("*outside*"))
 
 
-@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", " "])
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "."])
 def test_no_name_leads_out_of_the_output_folder(comfy: ComfyServer, name: str) -> None:
     before = set(comfy.base.rglob("*outside*"))
     prompt = {

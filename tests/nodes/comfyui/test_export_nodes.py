@@ -31,12 +31,15 @@ def test_weights_cast_by_another_node_are_saved_as_the_file_has_them(
         assert torch.allclose(again(x), expected, atol=1e-6), file
 
 
+REFUSED = r"^the name is empty|leads out of ComfyUI's output folder"
+
+
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", " ", "."])
 def test_slim_files_stay_in_the_output_folder(
     host: Host, name: str, tmp_path: Path
 ) -> None:
     host.output.mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match="leads out of ComfyUI's output folder"):
+    with pytest.raises(ValueError, match=REFUSED):
         host.node("SpanPPSaveSlim").execute(load(host), name, "float16")
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -114,7 +117,7 @@ def test_exports_stay_in_the_output_folder(
     host: Host, name: str, tmp_path: Path
 ) -> None:
     host.output.mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match="leads out of ComfyUI's output folder"):
+    with pytest.raises(ValueError, match=REFUSED):
         exported(host, filename=name)
     assert not list(tmp_path.rglob("*.pt"))
 
