@@ -26,7 +26,7 @@ from .descriptor import (
 )
 from .engine.compare import split_view
 from .engine.dynamic_range import values_outside
-from .engine.precision import fastest_dtype
+from .engine.precision import fastest_dtype, fitting_dtype
 from .engine.prepared import Upscaling
 from .engine.size import (
     FRACTIONAL,
@@ -44,6 +44,7 @@ from .errors import (
     ExportError,
     ImageError,
     MissingPackageError,
+    PrecisionError,
     RepairError,
     ScaleError,
     SizeError,
@@ -69,6 +70,7 @@ __all__ = [
     "Fractional",
     "ImageError",
     "MissingPackageError",
+    "PrecisionError",
     "RepairError",
     "ScaleError",
     "Size",
@@ -89,6 +91,7 @@ __all__ = [
     "export",
     "fastest_dtype",
     "file_weights",
+    "fitting_dtype",
     "install",
     "load",
     "parse",

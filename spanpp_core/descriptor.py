@@ -43,7 +43,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             architecture=architecture,
             purpose="SR",
             tags=[f"{checkpoint.hyper.channels}nf"],
-            supports_half=True,
+            supports_half=checkpoint.why_not_float16 is None,
             supports_bfloat16=True,
             scale=network.hyper.default_scale,
             input_channels=checkpoint.hyper.in_channels,
@@ -108,9 +108,13 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         Args:
             dtype: float32, float16 or bfloat16; the model itself is returned if it is
                 of that dtype already.
+
+        Raises:
+            PrecisionError: The values of the network are too large for ``dtype``.
         """
         if dtype == self.dtype:
             return self
+        self.checkpoint.check_dtype(dtype)
         cast = copy.copy(self)
         network, cast.backends = self.backends.cast(self.model, dtype)
         cast._model = network.at_scale(self.scale)
@@ -177,6 +181,7 @@ def load(
 
     Raises:
         CheckpointError: ``source`` is not a whole SpanPP model.
+        PrecisionError: Its values are too large for ``dtype``.
         RepairError: ``repair`` is not a number from 0 to 1, there is no repair model, or
             it was not trained from ``source``.
 
@@ -187,6 +192,7 @@ def load(
         torch.Size([1, 3, 20, 20])
     """
     found = repaired(source, repair, repair_weights)
+    found.check_dtype(dtype)
     return SpanPPDescriptor(SpanPPArch(), found).to(torch.device(device), dtype)
 
 

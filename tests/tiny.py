@@ -30,6 +30,15 @@ def training_network(hyper: Hyperparameters = TINY, seed: int = 0) -> SpanPPBran
     return network
 
 
+def too_large_for_float16() -> dict[str, torch.Tensor]:
+    """A training state dict whose tensors fit float16, and whose fused kernels do not."""
+    state = dict(training_network().state_dict())
+    for part in ("k0", "k1"):
+        name = f"block_2.c1_r.conv1.{part}"
+        state[name] = state[name] * 2e3
+    return state
+
+
 def fine_tuned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict as a short further training would leave it, near the one given."""
     random = torch.Generator().manual_seed(1)

@@ -11,11 +11,13 @@ from api import Progress
 from nodes.impl.upscale.auto_split_tiles import ESTIMATE, TileSize
 from packages.chaiNNer_pytorch.settings import PyTorchSettings
 
-from spanpp_core import SpanPPDescriptor
+from spanpp_core import SpanPPDescriptor, fitting_dtype
 
 
-def dtype_for(settings: PyTorchSettings) -> torch.dtype:
-    return torch.float16 if settings.use_fp16 else torch.float32
+def dtype_for(settings: PyTorchSettings, model: SpanPPDescriptor) -> torch.dtype:
+    """Returns what to run a model in: chaiNNer chooses *FP16 Mode* where it is fast."""
+    wanted = torch.float16 if settings.use_fp16 else torch.float32
+    return fitting_dtype(model, wanted)
 
 
 def memory_limit(settings: PyTorchSettings) -> int | None:

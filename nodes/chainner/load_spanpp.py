@@ -76,8 +76,7 @@ def load_spanpp_node(
     context: NodeContext, path: Path, repair: float | None
 ) -> tuple[SpanPPDescriptor, Path, str]:
     settings = get_settings(context)
-    model = spanpp_core.load(
-        path, repair=repair or 0, device=settings.device, dtype=dtype_for(settings)
-    )
+    model = spanpp_core.load(path, repair=repair or 0, device=settings.device)
+    model.to(dtype_for(settings, model))
     directory, name, _ = split_file_path(path)
     return model, directory, name

@@ -124,7 +124,7 @@ def upscale_spanpp_node(
     context.add_cleanup(
         safe_cuda_cache_empty, after="node" if settings.force_cache_wipe else "chain"
     )
-    model.to(settings.device, dtype_for(settings))
+    model.to(settings.device, dtype_for(settings, model))
     chosen = TileSize(custom_tile_size) if tile_size == CUSTOM else tile_size
 
     def upscale(part: np.ndarray, progress: Progress) -> np.ndarray:

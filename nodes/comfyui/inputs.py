@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ...spanpp_core import FRACTIONAL, TO_MULTIPLE, Size, ToMultiple
+from ...spanpp_core import (
+    FRACTIONAL,
+    TO_MULTIPLE,
+    Size,
+    SpanPPDescriptor,
+    ToMultiple,
+    fitting_dtype,
+)
 from .compatibility import ADVANCED, choice, chosen, factor_input, one_of
 from .device import auto_dtype
 
@@ -136,10 +143,12 @@ def wanted_size(
     )
 
 
-def chosen_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Returns the dtype to run in on a device."""
+def chosen_dtype(
+    precision: str, model: SpanPPDescriptor, device: torch.device
+) -> torch.dtype:
+    """Returns the dtype to run a model in on a device."""
     if precision == AUTO:
-        return auto_dtype(device)
+        return fitting_dtype(model, auto_dtype(device))
     one_of("precision", precision, PRECISIONS)
     return PRECISIONS[precision]
 

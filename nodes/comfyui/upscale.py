@@ -117,7 +117,7 @@ class SpanPPUpscale(io.ComfyNode):
             wanted,
             fractional=method,
             tile=tile or None,
-            dtype=chosen_dtype(precision, device),
+            dtype=chosen_dtype(precision, spanpp, device),
             device=device,
         )
         out_height, out_width = run.output_size

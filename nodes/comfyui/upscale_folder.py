@@ -133,7 +133,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         target = inside_output(name)
         work = _work(source, target)
         device = load_device(spanpp)
-        dtype = chosen_dtype(precision, device)
+        dtype = chosen_dtype(precision, spanpp, device)
         run = prepare(spanpp, TYPICAL, dtype=dtype, device=device)
         free = bring_to_device(spanpp, run.working_memory)
         options = UpscaleOptions(

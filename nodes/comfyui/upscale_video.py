@@ -143,7 +143,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
         wanted = wanted_size(size, flat, multiple_of, to_multiple)
         spanpp = as_spanpp(model)
         device = load_device(spanpp)
-        dtype = chosen_dtype(precision, device)
+        dtype = chosen_dtype(precision, spanpp, device)
         folder = Path(folder_paths.get_temp_directory()) / "spanpp"
         folder.mkdir(parents=True, exist_ok=True)
         source = file_of(video, folder)

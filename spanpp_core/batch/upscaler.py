@@ -14,7 +14,7 @@ from .. import images
 from ..backends import Backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.memory import free_memory
-from ..engine.precision import fastest_dtype
+from ..engine.precision import fastest_dtype, fitting_dtype
 from ..engine.prepared import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
@@ -42,7 +42,7 @@ The dtype to run in. "auto": float32 for images of 16 bits per channel; for 8 bi
 fastest dtype of the device whose result stays within 2/255 of float32.
 """
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,11 @@ class Upscaler:
         """Returns the model in the dtype for images of ``bits`` bits per channel."""
         precision = self._settings.precision
         if precision != "auto":
-            return self._network.with_dtype(_DTYPES[precision])
+            return self._network.with_dtype(DTYPES[precision])
+        if bits > 8:
+            return self._network.with_dtype(torch.float32)
         fastest = self._settings.fastest or fastest_dtype(self._network.device)
-        return self._network.with_dtype(torch.float32 if bits > 8 else fastest)
+        return self._network.with_dtype(fitting_dtype(self._network, fastest))
 
     def _image(self, pair: Pair, on_progress: Progress) -> str:
         found = images.header(pair.source)

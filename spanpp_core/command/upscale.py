@@ -13,7 +13,13 @@ from ..backends import Backend
 from ..batch import cluster
 from ..batch.pairs import pairs
 from ..batch.places import Place
-from ..batch.upscaler import Precision, UpscaleOptions, Upscaler, device_named
+from ..batch.upscaler import (
+    DTYPES,
+    Precision,
+    UpscaleOptions,
+    Upscaler,
+    device_named,
+)
 from ..checkpoint import repaired
 from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, ToMultiple, parse_factor
@@ -237,6 +243,8 @@ def upscale(
         raise SpanPPError("URLs of object stores need --ray")
     work = pairs(inputs, out)
     checkpoint = repaired(model or bundled_model(), repair)
+    if precision != "auto":
+        checkpoint.check_dtype(DTYPES[precision])
     if ray is None:
         network = load(checkpoint, device=device_named(device))
         return upscale_files(Upscaler(network, settings), work)

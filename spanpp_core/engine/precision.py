@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from ..descriptor import SpanPPDescriptor
 
 _TURING_TENSOR_CORES = {"RTX", "T4", "T4G", "T10", "TITAN"}
 """
@@ -28,6 +32,23 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cpu" and _is_bfloat16_fast():
         return torch.bfloat16
     return torch.float32
+
+
+def fitting_dtype(model: SpanPPDescriptor, dtype: torch.dtype) -> torch.dtype:
+    """Returns a dtype that nobody asked for, or float32 where a model does not fit it.
+
+    Then one line in the log says why.
+    """
+    reason = model.checkpoint.why_not_float16
+    if dtype != torch.float16 or reason is None:
+        return dtype
+    _log_once(reason)
+    return torch.float32
+
+
+@functools.cache
+def _log_once(reason: str) -> None:
+    logging.getLogger("spanpp").warning("running in float32: %s", reason)
 
 
 def _is_half_fast(device: torch.device) -> bool:

@@ -39,6 +39,7 @@ def prepare(
     Raises:
         ScaleError: The size is more than 8 times the input.
         SizeError: The size cannot be cut to the multiple that is asked for.
+        PrecisionError: The values of the network are too large for the dtype.
         ValueError: ``tile`` is not a number of pixels.
 
     Example:
@@ -50,6 +51,7 @@ def prepare(
     """
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
+    model.checkpoint.check_dtype(dtype or model.dtype)
     output = (size or Size()).of(*input_size, model.scale)
     is_native = fractional == "native" or (fractional == "auto" and model.continuous)
     scale = output.scale(model.scales, native=size is None or is_native)

@@ -60,6 +60,7 @@ def export(
     Raises:
         ExportError: Formats, scales and options do not go together, or a file exists:
             at once. A file was found wrong or could not be written: in its turn.
+        PrecisionError: The values of the network are too large for fp16.
         MissingPackageError: What a format is made or verified with is not installed.
         ScaleError: A scale is not a number from 1 to 8.
 
@@ -70,6 +71,8 @@ def export(
             print(file.paths, file.difference)
     """
     options = options or ExportOptions()
+    if any(FORMATS[each].computes for each in formats if each in FORMATS):
+        checkpoint.check_dtype(options.dtype)
     trained = checkpoint.hyper.scales
     wanted = [checked_scale(scale, trained) for scale in scales]
     files = list(_planned(checkpoint, name, formats, wanted, options))

@@ -153,6 +153,7 @@ class Safetensors(FileFormat):
     """The fused network and its kernel generator, for loaders that know SpanPP."""
 
     one_scale = False
+    computes = False
 
     @override
     def names(self, planned: PlannedFile) -> tuple[str, ...]:

@@ -75,6 +75,8 @@ class FileFormat(ABC):
 
     one_scale = True
     """Whether a file does one scale; otherwise it does all."""
+    computes = True
+    """Whether a file computes in the precision of its weights."""
     packages: tuple[str, ...] = ()
     """What has to be installed."""
     extra = ""

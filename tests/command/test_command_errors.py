@@ -12,9 +12,11 @@ import torch
 from front_door import spanpp
 from picture_files import noise, write
 from PIL import Image
-from tiny import training_network
+from tiny import too_large_for_float16, training_network
 
 from spanpp_core.command import main
+
+FP16 = ("--precision", "fp16")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ from spanpp_core.command import main
         (["export", "none.pth", "-o", "x"], "no such file"),
         (["upscale", "in.png", "-o", "x", "--repair", "1.5"], "from 0 (clean) to 1"),
         (["upscale", "in.png", "-o", "x", "-r", "1", "-m", "m.pth"], "m_repair.pth"),
+        (["upscale", "in.png", "-o", "x", "-m", "big.pth", *FP16], "use float32"),
+        (["export", "big.pth", "-o", "x", "-f", "torchscript", *FP16], "use float32"),
         (["upscale", "phtoos", "-o", "x"], "phtoos: no such file"),
         (["upscale", "", "-o", "x"], "a name is empty"),
         (["upscale", "in.png", "-o", ""], "a name is empty"),
@@ -64,6 +68,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     write(tmp_path / "sub" / "in.png", pixels)
     (tmp_path / "in.txt").write_text("text")
     torch.save(training_network().state_dict(), tmp_path / "m.pth")
+    torch.save(too_large_for_float16(), tmp_path / "big.pth")
     page = Image.fromarray(pixels)
     page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
     assert spanpp(*arguments) in (1, 2)

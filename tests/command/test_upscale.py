@@ -9,10 +9,12 @@ import torch
 from front_door import spanpp
 from picture_files import noise, write
 from PIL import Image, ImageCms
+from tiny import too_large_for_float16
 
 import spanpp_core
 from spanpp_core import images
 from spanpp_core.batch import upscaler
+from spanpp_core.engine import precision
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -54,6 +56,21 @@ def test_automatic_precision_is_of_the_device_for_8_bits_only(
     source = write(tmp_path / "in.png", noise(8, 8, 3, dtype))
     assert spanpp("upscale", source, "-o", tmp_path / "out.png", "-m", weights) == 0
     assert seen == [expected]
+
+
+def test_automatic_precision_is_float32_where_the_network_outgrows_float16(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(upscaler, "fastest_dtype", lambda device: torch.float16)
+    precision._log_once.cache_clear()
+    source = write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    torch.save(too_large_for_float16(), tmp_path / "big.pth")
+    results = [tmp_path / "auto.png", tmp_path / "fp32.png"]
+    for result in results:
+        options = ("-m", tmp_path / "big.pth", "--precision", result.stem)
+        assert spanpp("upscale", source, "-o", result, *options) == 0
+    assert results[0].read_bytes() == results[1].read_bytes()
+    assert len(caplog.messages) == 1
 
 
 def test_the_backend_is_the_one_asked_for(tmp_path, weights, monkeypatch):

@@ -11,11 +11,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tiny import too_large_for_float16
 from torch import Tensor
 
 import spanpp_core
-from spanpp_core import SpanPPDescriptor, fastest_dtype, upscale
-from spanpp_core.engine.precision import exact_float32
+from spanpp_core import (
+    PrecisionError,
+    SpanPPDescriptor,
+    fastest_dtype,
+    fitting_dtype,
+    prepare,
+    upscale,
+)
+from spanpp_core.engine.precision import _log_once, exact_float32
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -80,6 +88,40 @@ def test_the_ends_of_a_bfloat16_network_are_float32(model):
     assert cast.dtype == torch.bfloat16
     half = cast.half().model.conv0.conv_3x3_rep.weight
     assert half.dtype == torch.float16
+
+
+@pytest.mark.parametrize("where", ["weight", "map", "kernel"])
+def test_a_network_that_outgrows_float16_is_not_run_in_it(training_state, where):
+    state = too_large_for_float16() if where == "weight" else training_state
+    state = dict(spanpp_core.parse(state).state_dict)
+    if where == "map":
+        for layer in ("conv0", "block_1.c1_r"):
+            state[f"{layer}.conv_3x3_rep.weight"] *= 1e3
+    if where == "kernel":
+        state["upsampler.query_kernel.2.weight"] *= 1e6
+    model = spanpp_core.load(state)
+    assert upscale(model, torch.rand(1, 3, 8, 8)).isfinite().all()
+    assert not model.supports_half, "hosts of spandrel ask this"
+    half = torch.float16
+    for use in (
+        lambda: model.with_dtype(half),
+        lambda: spanpp_core.load(state, dtype=half),
+        lambda: prepare(model, (8, 8), dtype=half),
+    ):
+        with pytest.raises(PrecisionError, match="float16 ends at 65504; use float32"):
+            use()
+    assert model.with_dtype(torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_what_is_chosen_is_float32_where_a_network_outgrows_float16(network, caplog):
+    model = spanpp_core.load(too_large_for_float16())
+    _log_once.cache_clear()
+    for _ in range(2):
+        assert fitting_dtype(model, torch.float16) == torch.float32
+    (line,) = caplog.messages
+    assert "running in float32: values in this network reach" in line
+    assert fitting_dtype(model, torch.bfloat16) == torch.bfloat16
+    assert fitting_dtype(network, torch.float16) == torch.float16
 
 
 @pytest.mark.parametrize(

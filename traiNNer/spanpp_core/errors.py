@@ -6,6 +6,7 @@
     ├── CheckpointError      a file or state dict that is not a whole SpanPP model
     ├── RepairError          a repair strength for which there are no weights
     ├── ScaleError           a scale that the model cannot run at
+    ├── PrecisionError       a number format that the model's values do not fit
     ├── SizeError            a size that cannot be made
     ├── ImageError           an image file that cannot be read or written
     ├── VideoError           a video that cannot be read or written
@@ -41,6 +42,12 @@ class RepairError(SpanPPError):
 
 class ScaleError(SpanPPError):
     """A scale that the model cannot run at, or that is not a scale."""
+
+    __module__ = "spanpp_core"
+
+
+class PrecisionError(SpanPPError):
+    """A number format that the values of the model do not fit."""
 
     __module__ = "spanpp_core"
 

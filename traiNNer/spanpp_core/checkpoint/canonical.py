@@ -7,18 +7,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, PrecisionError
 from ..network.branches import SpanPPBranches
 from ..network.hyperparameters import Hyperparameters
 from ..network.model import SpanPP
 from ..network.reparam import BRANCH_TENSORS, fuse
 from ..network.scale import MAX_SCALE, MIN_SCALE
 from .find import SIGNATURE, find, is_spanc, what_it_is
+from .half import FLOAT16_MAX, HEADROOM, largest_value
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,22 @@ class Checkpoint:
     """Whether the file says that the model was trained on fractional scales too."""
     repair: float = 0.0
     """From 0, a clean model, to 1, its repair model; see `repaired`."""
+
+    @cached_property
+    def why_not_float16(self) -> str | None:
+        """Why the network cannot run in float16, in a line; None if it can."""
+        largest = largest_value(self.hyper, self.state_dict)
+        if largest * HEADROOM <= FLOAT16_MAX:
+            return None
+        return (
+            f"values in this network reach {largest:.2g} on noise, and float16 ends at"
+            f" {FLOAT16_MAX:.0f}"
+        )
+
+    def check_dtype(self, dtype: torch.dtype) -> None:
+        """Raises PrecisionError if the values of the network are too large for a dtype."""
+        if dtype == torch.float16 and self.why_not_float16:
+            raise PrecisionError(f"{self.why_not_float16}; use float32")
 
 
 def parse(state_dict: Mapping[str, Any]) -> Checkpoint:
