@@ -92,7 +92,8 @@ def result_of(
     """Returns ``out`` for the result of an image, or a new tensor of the image's kind.
 
     Raises:
-        ValueError: ``out`` has not the shape (N, C, *sides), or is not floating point.
+        ValueError: ``out`` has not the shape (N, C, *sides), is not floating point, or
+            lies in the memory of the image, which is read until the last tile.
     """
     shape = (len(image), result_channels(model, image.shape[1]), *sides)
     if out is None:
@@ -101,7 +102,26 @@ def result_of(
         raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
     if not out.is_floating_point():
         raise ValueError(f"out is {out.dtype}; expected floating point")
+    if _overlap(out, image):
+        raise ValueError(
+            "out lies in the memory of the image; give one of its own, or none"
+        )
     return out
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether what lies from the first to the last value of two tensors overlaps."""
+    if one.device != other.device:
+        return False
+    (start, end), (first, last) = map(_addresses, (one, other))
+    return start < last and first < end
+
+
+def _addresses(x: Tensor) -> tuple[int, int]:
+    """Returns the address of the first byte of a tensor, and of the one behind it."""
+    steps = sum((n - 1) * step for n, step in zip(x.shape, x.stride()))
+    start = x.data_ptr()
+    return start, start + (steps + 1) * x.element_size()
 
 
 def auto_tile(

@@ -93,7 +93,8 @@ def upscale(
         on_progress: Called after each batch of tiles, see `Progress`.
         size: What is wanted. None: the scale the model is bound to, natively.
         fractional: How a fractional factor is reached, see `Fractional`.
-        out: Where to write, (N, C, height, width) of any strides and device.
+        out: Where to write, (N, C, height, width) of any strides and device; not in the
+            memory of ``image``.
         memory: As for `prepare`.
 
     Returns:

@@ -275,6 +275,19 @@ def test_wrong_out_and_tile_are_named(model):
     whole_numbers = torch.empty(1, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"out is torch.uint8; expected floating"):
         spanpp_core.upscale(model, image, out=whole_numbers)
+
+
+@pytest.mark.parametrize("factor", [1, 1.0001])
+def test_a_result_is_not_written_where_the_image_is_still_read(model, factor):
+    """At x1 it has the size of the image; tiles read beyond what they write."""
+    frames, size = torch.rand(4, 3, 40, 40), spanpp_core.Size(factor=factor)
+    for image, out in ((frames, frames), (frames[:2], frames[1:3])):
+        with pytest.raises(ValueError, match="out lies in the memory of the image"):
+            spanpp_core.upscale(model, image, 16, size=size, out=out)
+    before = frames.clone()
+    result = spanpp_core.upscale(model, frames[:2], 16, size=size, out=frames[2:])
+    assert torch.equal(frames[:2], before[:2])
+    assert torch.equal(result, spanpp_core.upscale(model, before[:2], 16, size=size))
     with pytest.raises(ValueError, match="tile is 0"):
         spanpp_core.upscale(model, image, 0)
 
