@@ -21,7 +21,11 @@ class Pair:
     result: Path
 
     def check(self) -> None:
-        """Raises BatchError if the file would replace itself."""
+        """Raises BatchError if the file would replace itself, or a folder."""
+        if self.result.is_dir():
+            raise BatchError(
+                f"{self.result} is a folder; choose another folder or name"
+            )
         if self.result.exists() and self.result.samefile(self.source):
             raise BatchError(
                 f"{self.source} would replace itself; choose another folder"

@@ -10,16 +10,20 @@ import json
 import os
 import shutil
 import struct
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import VideoError
+from .lock import lock
 
 _HEADER = struct.Struct("<qq?I")  # pts, duration, keyframe, bytes
 _SETTINGS = "settings.json"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -39,36 +43,56 @@ class SegmentFolder:
 
     def __init__(self, result: Path) -> None:
         """Names the folder for ``result``; nothing is made yet."""
+        self.result = result
         self.folder = result.with_name(f".{result.name}.spanpp")
+
+    @contextmanager
+    def kept_from_others(self) -> Generator[None]:
+        """Makes the folder, and keeps other runs out of it until the block ends.
+
+        Raises:
+            VideoError: Another run is in it, or its name is taken by something that is
+                not ours.
+        """
+        if self.folder.exists():
+            names = {path.name for path in self.folder.iterdir()}
+            if not names <= {_LOCK, f"{_SETTINGS}.partial"} and _SETTINGS not in names:
+                raise VideoError(
+                    f"{self.folder} is in the way and not ours; remove it or choose"
+                    " another name"
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("wb") as file:
+            if not lock(file):
+                raise VideoError(
+                    f"{self.result}: another run is writing it; wait for that, or choose"
+                    " another name"
+                )
+            try:
+                yield
+            finally:
+                self._remove_if_empty()
+        if sys.platform == "win32":  # where no open file is removed
+            self._remove_if_empty()
 
     def resume(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """Returns what an earlier run with ``settings`` kept, or None.
 
         Work under any other settings, or on another source, is thrown away.
-
-        Raises:
-            VideoError: The folder's name is taken by something that is not ours.
         """
-        note = self.folder / _SETTINGS
-        if self.folder.exists():
-            names = {path.name for path in self.folder.iterdir()}
-            if not names <= {f"{_SETTINGS}.partial"} and _SETTINGS not in names:
-                raise VideoError(
-                    f"{self.folder} is in the way and not ours; remove it or choose"
-                    " another name"
-                )
-            try:
-                stored = json.loads(note.read_text("utf-8"))
-                if stored["settings"] == settings:
-                    return stored["kept"]
-            except (OSError, ValueError, KeyError, TypeError):
-                pass  # none, or not whole: made anew
-            shutil.rmtree(self.folder)
+        try:
+            stored = json.loads((self.folder / _SETTINGS).read_text("utf-8"))
+            if stored["settings"] == settings:
+                return stored["kept"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none, or not whole: made anew
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
         return None
 
     def begin(self, settings: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        """Notes the settings, and what a later run has to do alike, in a new folder."""
-        self.folder.mkdir(parents=True)
+        """Notes the settings, and what a later run has to do alike."""
         text = json.dumps({"settings": settings, "kept": kept}, indent=1)
         _write(self.folder / _SETTINGS, [text.encode()])
 
@@ -109,6 +133,13 @@ class SegmentFolder:
     def remove(self) -> None:
         """Removes the folder and all in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_if_empty(self) -> None:
+        """Removes the folder if it holds the lock alone."""
+        if self.folder.exists() and [path.name for path in self.folder.iterdir()] == [
+            _LOCK
+        ]:
+            self.remove()
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06}.segment"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -146,8 +147,14 @@ def probe(path: Path, start: float = 0, end: float | None = None) -> Clip:
         end: Where it ends; None for the end of the file.
 
     Raises:
-        VideoError: It cannot be read, or its colours are of a kind that is not known.
+        VideoError: It cannot be read, its colours are of a kind that is not known, or it
+            cannot be cut so.
     """
+    if not (0 <= start < math.inf and (end is None or start <= end < math.inf)):
+        raise VideoError(
+            f"{path}: cannot be cut from {start} s to {end} s; give a start from 0 on, and"
+            " an end behind it, or None for the end of the file"
+        )
     with opened(path) as container:
         stream = picture_stream(container, path)
         frame = next(container.decode(stream), None)
@@ -179,8 +186,9 @@ def probe(path: Path, start: float = 0, end: float | None = None) -> Clip:
             aspect = 1 / aspect if aspect else None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         rate = min(rate, MOST_RATE)
-        length = (container.duration or 0) / 1_000_000
-        seconds = (length if end is None else min(end, length)) - start
+        last = _end(container)
+        first = float((frame.pts or 0) * stream.time_base)
+        seconds = (last if end is None else min(end, last)) - max(start, first)
         counted = 0 if start or end is not None else stream.frames
         return Clip(
             path=path,
@@ -247,15 +255,20 @@ def decoded(clip: Clip) -> Iterator[tuple[int, int, Any]]:
                     return
                 if last >= shift or not shift:
                     yield last - shift, frame.duration or 0, frame
-        from_first = KNOWS_ITS_LENGTH.get(container.format.name)
-        if from_first is not None and container.duration:
-            before = container.start_time or 0 if from_first else 0
-            length = (container.duration + before) / 1_000_000
+        if container.format.name in KNOWS_ITS_LENGTH and container.duration:
+            length = _end(container)
             if reached < length - max(1, length / 50):
                 raise VideoError(
                     f"{clip.path}: ends at {reached:.1f} s of {length:.1f} s; it is cut"
                     " off, copy or download it again"
                 )
+
+
+def _end(container: Any) -> float:
+    """Returns where a file ends, in its seconds, as its header says; 0 if it does not."""
+    from_first = KNOWS_ITS_LENGTH.get(container.format.name, True)
+    before = container.start_time or 0 if from_first else 0
+    return ((container.duration or 0) + before) / 1_000_000
 
 
 def pixels(clip: Clip, frame: VideoFrame, device: torch.device) -> Tensor:

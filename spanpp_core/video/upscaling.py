@@ -100,11 +100,14 @@ def upscale_video(
         free: As for `Upscaling.with_free_memory`.
 
     Raises:
-        VideoError: A file cannot be read or written, or has no frames in this part.
+        VideoError: A file cannot be read or written, has no frames in this part, or is
+            being written by another run.
         MissingPackageError: PyAV is not installed.
         ScaleError: The size is more than 8 times the input.
         MemoryError: As for `upscale`.
     """
+    if result.is_dir():
+        raise VideoError(f"{result} is a folder; choose another name for the result")
     clip = probe(source, start, end)
     frame = (clip.height, clip.width)
     run = prepare(model, frame, size, fractional=fractional, tile=tile)
@@ -119,33 +122,34 @@ def upscale_video(
         "av": pyav().__version__,
     }
     segments = SegmentFolder(result)
-    kept: Mapping[str, Any] | None = segments.resume(settings)
-    if kept is None:
-        # free memory and what is installed may differ next time
-        work = clip.frames * clip.height * clip.width
-        backend = chosen(run.view.model, model.backend, work)
-        kept = {"tile": run.tile, "backend": backend}
-        segments.begin(settings, kept)
-    model = model.with_backend(kept["backend"])
-    run = prepare(model, frame, size, fractional=fractional, tile=int(kept["tile"]))
-    run = run.with_free_memory(free)
-    frames = _Frames(run, clip, form, on_progress)
-    whole = segments.folder / f"whole{result.suffix}"
-    try:
-        left_out = dry_run(whole, clip, form)
-        count = frames.segments(segments, segment)
-        if not count:
-            raise VideoError(
-                f"{source}: has no frames from {float(start):g} s to"
-                f" {'its end' if end is None else f'{float(end):g} s'}"
-            )
-    except VideoError:
-        segments.remove()  # it would end the same way the next time
-        raise
-    packets = in_decoding_order(segments, -(-count // segment))
-    remux(whole, clip, form, packets)
-    whole.replace(result)
-    segments.remove()
+    with segments.kept_from_others():
+        kept: Mapping[str, Any] | None = segments.resume(settings)
+        if kept is None:
+            # free memory and what is installed may differ next time
+            work = clip.frames * clip.height * clip.width
+            backend = chosen(run.view.model, model.backend, work)
+            kept = {"tile": run.tile, "backend": backend}
+            segments.begin(settings, kept)
+        model = model.with_backend(kept["backend"])
+        run = prepare(model, frame, size, fractional=fractional, tile=int(kept["tile"]))
+        run = run.with_free_memory(free)
+        frames = _Frames(run, clip, form, on_progress)
+        whole = segments.folder / f"whole{result.suffix}"
+        try:
+            left_out = dry_run(whole, clip, form)
+            count = frames.segments(segments, segment)
+            if not count:
+                raise VideoError(
+                    f"{source}: has no frames from {float(start):g} s to"
+                    f" {'its end' if end is None else f'{float(end):g} s'}"
+                )
+        except VideoError:
+            segments.remove()  # it would end the same way the next time
+            raise
+        packets = in_decoding_order(segments, -(-count // segment))
+        remux(whole, clip, form, packets)
+        whole.replace(result)
+        segments.remove()
     return Summary(frame, (form.height, form.width), count, form.codec, left_out)
 
 

@@ -145,6 +145,49 @@ def test_another_source_or_model_begins_anew(tmp_path, make):
         result.unlink()
 
 
+def test_two_processes_do_not_write_one_result(tmp_path, model, weights):
+    """The second is told so at once; the first goes on, and the lock ends with it."""
+    source = write_clip(tmp_path / "in.mp4", times=UNEVEN)
+    result = tmp_path / "out.mp4"
+    code = f"""
+from spanpp_core.command import app
+words = ["upscale", {str(source)!r}, "-o", {str(result)!r}, "-m", {str(weights)!r}]
+raise SystemExit(app.run(words))
+"""
+    ended: list[subprocess.CompletedProcess[str]] = []
+
+    def begin_another(done: int, total: int) -> None:
+        if done == 4:
+            second = [sys.executable, "-c", code]
+            ended.append(
+                subprocess.run(second, check=False, capture_output=True, text=True)
+            )
+
+    upscale_video(model, source, result, TWICE, segment=3, on_progress=begin_another)
+    (second,) = ended
+    assert second.returncode == 1
+    (line,) = second.stderr.strip().splitlines()
+    assert line.startswith(f"spanpp: {result}: another run is writing it")
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, result.name}
+
+
+def test_a_folder_in_the_place_of_the_result_is_told_before_the_first_frame(
+    tmp_path, model, weights, capsys
+):
+    source, result = write_clip(tmp_path / "in.mp4"), tmp_path / "out" / "in.mp4"
+    result.mkdir(parents=True)
+    done: list[int] = []
+    with pytest.raises(VideoError, match="is a folder"):
+        upscale_video(
+            model, source, result, TWICE, on_progress=lambda i, _: done.append(i)
+        )
+    assert not done
+    for more in ((), ("--overwrite",)):
+        assert spanpp("upscale", source, "-o", result.parent, "-m", weights, *more) == 1
+        assert f"{result} is a folder" in capsys.readouterr().err
+    assert list(result.parent.iterdir()) == [result]
+
+
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, model):
     source = write_clip(tmp_path / "in.mp4")
     theirs = tmp_path / ".out.mp4.spanpp" / "letter.txt"
