@@ -17,7 +17,7 @@ def kept(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> 
         return _kept[key]
     with torch.inference_mode(False):
         made = sent(torch.tensor(key[0], dtype=dtype, device="cpu"), device)
-    if type(made) is Tensor and device.type == "cuda":  # not a tracer's
+    if type(made) is Tensor and device.type != "cpu":  # not a tracer's
         _kept[key] = made
     return made
 
