@@ -159,12 +159,20 @@ def failure(error: Exception, source: Path | None = None) -> Outcome:
 def device_named(name: str | None) -> torch.device:
     """Returns a device, or the fastest where none is named.
 
+    A GPU may be too old for the PyTorch that is installed, or full: then that is the CPU,
+    and the log says why.
+
     Raises:
-        DeviceError: It cannot be used here.
+        DeviceError: The device named cannot be used here.
     """
     if name is None:
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            try:
+                return device_named("cuda")
+            except DeviceError as error:
+                message = "%s; running on the CPU"
+                logging.getLogger("spanpp").warning(message, error)
+                return torch.device("cpu")
         mps = torch.backends.mps.is_available()
         return torch.device("mps" if mps else "cpu")
     try:

@@ -70,3 +70,21 @@ def _silent(done: int, total: int) -> None:
 def test_a_device_that_cannot_be_used_is_told(name):
     with pytest.raises(DeviceError, match=f"the device {name} cannot be used here"):
         device_named(name)
+
+
+def test_a_gpu_that_this_pytorch_is_not_for_leaves_the_cpu_and_one_line(
+    monkeypatch, caplog
+):
+    """PyTorch sees it, and has no kernels for it, as wheels of CUDA 13 for a GTX 1080."""
+    zeros = torch.zeros
+
+    def on(*size, device):
+        if torch.device(device).type == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available\nmore of it")
+        return zeros(*size, device=device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", on)
+    assert device_named(None) == torch.device("cpu")
+    [line] = caplog.messages
+    assert "no kernel image is available); running on the CPU" in line
