@@ -12,7 +12,7 @@ from tiny import TINY
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from spanpp_core.network.branches import SpanPPBranches
 from spanpp_core.network.trainable import SpanPPPlain
@@ -44,7 +44,7 @@ class OnDeviceOnly(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))
-        for each in tree_leaves((args, kwargs, made)):
+        for each in tree_flatten((args, kwargs, made))[0]:
             assert not (isinstance(each, Tensor) and each.device != META), func
         self.operations.add(func._schema.name)
         return made
