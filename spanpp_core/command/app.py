@@ -77,8 +77,10 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped", status=130)
-    except (SpanPPError, MemoryError, OSError) as error:
+    except (SpanPPError, MemoryError) as error:
         return _fail(str(error) or first_line(error), debug=debug)
+    except OSError as error:
+        return _fail(first_line(error), debug=debug)
     except Exception as error:  # a bug: no traceback unless it is asked for
         line = f"{first_line(error)} ({type(error).__name__})"
         return _fail(f"{line}; {DEBUG} shows the traceback", debug=debug)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .. import checkpoint
+from ..engine.size import parse_factor
 from ..errors import ExportError
 from ..export import FORMATS, ExportOptions, WeightPrecision
 from ..export import export as exported
@@ -22,7 +23,7 @@ def export(
     model: Annotated[Path, typer.Argument(help="A SpanPP file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
     more_scales: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Argument(metavar="scale", help="Further values of --scales."),
     ] = None,
     formats: Annotated[
@@ -42,11 +43,11 @@ def export(
         ),
     ] = None,
     scales: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Option(
             "--scales",
             "-s",
-            help="One or more, such as 2 2.5 4. Default: the model's own.",
+            help="One or more, such as 2 2.5 4/3. Default: the model's own.",
         ),
     ] = None,
     all_trained: Annotated[
@@ -88,14 +89,16 @@ def export(
     # "--scales 2 3 4": the parser sees one value of an option and more arguments
     given = [*(scales or []), *(more_scales or [])]
     if more_scales and not scales:
-        words = " ".join(f"{scale:g}" for scale in more_scales)
+        words = " ".join(more_scales)
         raise ExportError(f"{words}: one model at a time; scales go after --scales")
     if given and all_trained:
         raise ExportError("give --scales or --all-trained, not both")
     if program and formats:
         raise ExportError(f"--for {program} chooses the format; leave --format out")
     found = checkpoint.repaired(model, repair)
-    wanted = list(found.hyper.scales) if all_trained else given
+    wanted = list(map(parse_factor, given))
+    if all_trained:
+        wanted = [float(scale) for scale in found.hyper.scales]
     chosen = PROGRAMS[program].precision if program else "fp32"
     options = ExportOptions(precision or chosen, opset, _size(static), overwrite)
     kinds = formats or ["onnx"]

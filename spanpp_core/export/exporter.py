@@ -12,7 +12,7 @@ import torch
 from ..checkpoint import Checkpoint
 from ..errors import ExportError, first_line
 from ..network.model import SpanPP
-from ..network.scale import checked_scale
+from ..network.scale import checked_scale, grid_scale
 from ..optional import require
 from ..whole_file import replacing
 from . import verify
@@ -58,8 +58,8 @@ def export(
         What was written, as it is written; nothing is until the first is asked for.
 
     Raises:
-        ExportError: Formats, scales and options do not go together, or a file exists:
-            at once. A file was found wrong or could not be written: in its turn.
+        ExportError: Formats, scales and options do not go together, a file exists, or
+            ``folder`` is one: at once. A file was found wrong or could not be written: in its turn.
         PrecisionError: The values of the network are too large for fp16.
         MissingPackageError: What a format is made or verified with is not installed.
         ScaleError: A scale is not a number from 1 to 8.
@@ -74,7 +74,7 @@ def export(
     if any(FORMATS[each].computes for each in formats if each in FORMATS):
         checkpoint.check_dtype(options.dtype)
     trained = checkpoint.hyper.scales
-    wanted = [checked_scale(scale, trained) for scale in scales]
+    wanted = [_exact(checked_scale(scale, trained)) for scale in scales]
     files = list(_planned(checkpoint, name, formats, wanted, options))
     for kind, planned in files:
         for file in kind.names(planned):
@@ -83,8 +83,15 @@ def export(
                     f"{folder / file} exists; allow to overwrite it (--overwrite in the"
                     " command), or choose another folder"
                 )
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f"{folder} is a file; give a folder to write to")
     network = verify.loaded(checkpoint)
     return (_exported(kind, planned, folder, network) for kind, planned in files)
+
+
+def _exact(scale: int | float) -> int | float:
+    """Returns the scale whose grid is run: 4/3 for 1.3333333. Equal ones are one file."""
+    return checked_scale(grid_scale(scale))
 
 
 def _planned(

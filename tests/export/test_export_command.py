@@ -39,7 +39,8 @@ def test_all_trained_scales(model_file, tmp_path):
         (["--format", "gguf"], "give one or more of onnx"),
         (["-f", "torchscript", "--scales", "2.5"], "is a fraction"),
         (["-f", "torchscript", "--scales", "9"], "scale 9.0 is not possible"),
-        (["-f", "torchscript", "--scales", "two"], "valid number"),
+        (["-f", "torchscript", "--scales", "two"], "'two' is not a factor"),
+        (["-f", "torchscript", "--scales", "4/3"], "x1.33333 is a fraction"),
     ],
 )
 def test_one_line_says_what_is_wrong(model_file, tmp_path, capsys, words, reason):

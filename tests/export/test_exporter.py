@@ -62,6 +62,16 @@ def test_onnx_files(small_model, tmp_path):
     assert all(0 < file.difference <= 2e-3 for file in files)
 
 
+def test_a_scale_is_one_file_however_it_is_written(small_model, tmp_path):
+    pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
+    pytest.importorskip("onnxruntime", reason="pip install 'spanpp[onnx]' to run this")
+    for scales in ([1.3333333, 4 / 3], [4 / 3]):
+        files = list(export(small_model, "m", tmp_path / str(scales), ["onnx"], scales))
+        assert names(files) == ["m_x1.33333.onnx"]
+    first, second = tmp_path.glob("*/*.onnx")
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_ncnn_files(small_model, tmp_path):
     pytest.importorskip("ncnn", reason="pip install 'spanpp[ncnn]' to run this")
     files = list(export(small_model, "m", tmp_path, ["ncnn"], [2, 4]))

@@ -112,9 +112,13 @@ def first_line(error: BaseException) -> str:
     Example:
         >>> first_line(OSError("no space left"))
         'no space left'
+        >>> first_line(NotADirectoryError(20, "Not a directory", "notes.txt/out"))
+        'notes.txt/out: Not a directory'
         >>> first_line(KeyError())
         'KeyError'
     """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
 
