@@ -32,7 +32,7 @@ PATCH = 48
 """Side of them at low resolution, at most: larger ones take longer and say the same."""
 
 RIDGE = 0.03
-"""The share of the largest singular value of `_reach` below which directions are left
+"""The share of the largest singular value of `reach_of` below which directions are left
 alone: there a large change would follow the accidents of the patches."""
 
 COLOUR_RIDGE = 1e-3
@@ -95,12 +95,12 @@ def balanced(
     colours = flat_colours()
     with exact_float32(weight.device):
         # neither what reaches the pixels nor the maps change with the convolution
-        reach = torch.cat([_reach(made, scale) for scale in kept]).cpu().double()
-        flat = _maps_of(_inside_flat(made), colours[:, :, None, None])
-        photos = [_maps_of(made, batch.unit(bias.device)[0]) for batch in first]
+        reach = torch.cat([reach_of(made, scale) for scale in kept]).cpu().double()
+        flat = mean_maps(inside_flat(made), colours[:, :, None, None])
+        photos = [mean_maps(made, batch.unit(bias.device)[0]) for batch in first]
         photo = torch.cat(photos).mean(0, keepdim=True)
-        to_features = _ridge_inverse(reach, RIDGE).T
-        to_change = _ridge_inverse(torch.cat([flat, PHOTOS * photo]), COLOUR_RIDGE)
+        to_features = ridge_inverse(reach, RIDGE).T
+        to_change = ridge_inverse(torch.cat([flat, PHOTOS * photo]), COLOUR_RIDGE)
         for _ in range(_ROUNDS):
             joined = torch.cat([weight.flatten(1).T, bias[None]]).detach()
             shift = flat @ joined.cpu().double() @ reach.T
@@ -114,7 +114,7 @@ def balanced(
     return made
 
 
-def _inside_flat(network: TrainableSpanPP) -> TrainableSpanPP:
+def inside_flat(network: TrainableSpanPP) -> TrainableSpanPP:
     """Returns a copy that makes of each pixel what becomes of a flat area around it."""
     made = copy.deepcopy(network)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def _inside_flat(network: TrainableSpanPP) -> TrainableSpanPP:
     return made
 
 
-def _maps_of(network: TrainableSpanPP, low: Tensor) -> Tensor:
+def mean_maps(network: TrainableSpanPP, low: Tensor) -> Tensor:
     """Returns the mean of `Body.maps` over each image, and 1: (N, 4 * C + 1)."""
     with torch.no_grad():
         maps = network.maps(low.to(network.conv_cat.weight))
@@ -132,7 +132,7 @@ def _maps_of(network: TrainableSpanPP, low: Tensor) -> Tensor:
     return torch.cat([mean, torch.ones(len(mean), 1).double()], 1)
 
 
-def _ridge_inverse(matrix: Tensor, ridge: float) -> Tensor:
+def ridge_inverse(matrix: Tensor, ridge: float) -> Tensor:
     """Returns the inverse of a matrix in the directions in which it is not small."""
     linalg: Any = torch.linalg
     left, values, right = linalg.svd(matrix, full_matrices=False)
@@ -140,7 +140,7 @@ def _ridge_inverse(matrix: Tensor, ridge: float) -> Tensor:
     return right.T @ (damped[:, None] * left.T)
 
 
-def _reach(network: TrainableSpanPP, scale: Fraction) -> Tensor:
+def reach_of(network: TrainableSpanPP, scale: Fraction) -> Tensor:
     """Returns how each value of the last bias moves the mean of R, G and B: (3, C)."""
     low = torch.zeros(1, network.hyper.in_channels, 8, 8)
     low = low.to(network.conv_cat.weight)

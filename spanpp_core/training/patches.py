@@ -74,6 +74,7 @@ class ScaleDraw:
         fractions: float = 0.5,
         shares: Sequence[float] = (),
         between: float = 0.0,
+        halves: float = 1.0,
     ) -> ScaleDraw:
         """Whole scales, and simple fractions between them.
 
@@ -82,6 +83,8 @@ class ScaleDraw:
             fractions: The share of steps at simple fractions.
             shares: Of the whole scales, in proportion to each other.
             between: The share of steps at any scale between the smallest and the largest.
+            halves: How often x1.5, x2.5 and so on come, for each other simple fraction's
+                one time.
         """
         low, high = min(scales), max(scales)
         simple = sorted(
@@ -96,10 +99,11 @@ class ScaleDraw:
         if not simple:
             return whole
         rest = 1 - fractions - between
+        often = [halves if scale.denominator == 2 else 1.0 for scale in simple]
         return ScaleDraw(
             whole.scales + tuple(simple),
             tuple(w * rest for w in whole.weights)
-            + tuple(fractions / len(simple) for _ in simple),
+            + tuple(fractions * each / sum(often) for each in often),
             between,
         )
 

@@ -64,6 +64,8 @@ class Recipe:
     """Whether some steps are at fractional scales. None: as ``weights`` were trained."""
     fractions: float = 0.5
     """The share of such steps, if any, at simple fractions such as 3/2."""
+    halves: float = 1.0
+    """How often x1.5, x2.5 and so on come among them, for each other's one time."""
     between: float = 0.0
     """The share of further ones at any scale between the smallest and the largest."""
     shares: tuple[float, ...] = ()
@@ -141,6 +143,8 @@ class Recipe:
                 f"fractions are {self.fractions:g} and between is {self.between:g}; give"
                 " shares of the steps from 0, less than 1 together"
             )
+        if self.halves <= 0:
+            raise TrainingError(f"halves is {self.halves:g}; give a number above 0")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise TrainingError(
                 f"the learning rate is {self.learning_rate:g}; give more than 0"
@@ -196,7 +200,7 @@ class Recipe:
         """Returns the scales of steps."""
         if self.continuous:
             return ScaleDraw.continuous(
-                self.scales, self.fractions, self.shares, self.between
+                self.scales, self.fractions, self.shares, self.between, self.halves
             )
         return ScaleDraw.whole(self.scales, self.shares)
 

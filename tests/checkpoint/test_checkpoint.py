@@ -129,6 +129,18 @@ def test_slim_file_says_whether_fractions_were_trained(
     assert spanpp_core.load(path).continuous is continuous
 
 
+def test_weights_in_another_memory_layout_are_written(tmp_path: Path, training_state):
+    found = checkpoint.parse(training_state)
+    laid_out = {
+        name: each.mT.contiguous().mT if each.dim() > 1 else each
+        for name, each in found.state_dict.items()
+    }
+    path = tmp_path / "slim.safetensors"
+    checkpoint.write_slim(path, replace(found, state_dict=laid_out))
+    made = checkpoint.read(path).state_dict
+    assert all(torch.equal(each, made[name]) for name, each in found.state_dict.items())
+
+
 def test_the_public_files_say_their_kind():
     assert checkpoint.read(DATA / "c12_k5_s2346.safetensors").kind == "training"
     assert checkpoint.read(spanpp_core.bundled_model()).kind == "fused"

@@ -10,7 +10,7 @@ from tiny import TINY
 
 import spanpp_core
 from spanpp_core.network.body import BODY_RADIUS
-from spanpp_core.training.brightness import _inside_flat, balanced, shifts
+from spanpp_core.training.brightness import balanced, inside_flat, shifts
 from spanpp_core.training.initial import network_of, new_network
 from spanpp_core.training.patches import Batch
 
@@ -74,7 +74,7 @@ def test_a_pixel_stands_for_the_inside_of_a_flat_image(branches):
     side = 2 * BODY_RADIUS + 1
     with torch.no_grad():
         expected = network.maps(colours.expand(-1, -1, side, side))
-        found = _inside_flat(network).maps(colours)
+        found = inside_flat(network).maps(colours)
     middle = expected[..., BODY_RADIUS, BODY_RADIUS]
     torch.testing.assert_close(found[..., 0, 0], middle, rtol=1e-4, atol=1e-5)
 

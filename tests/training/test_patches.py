@@ -161,6 +161,14 @@ def test_fractions_come_as_often_as_asked():
     assert sum(fractional) == pytest.approx(0.25)
 
 
+def test_halves_come_more_often_among_fractions():
+    draw = ScaleDraw.continuous((1, 2, 3, 4), 0.5, halves=6)
+    share = dict(zip(draw.scales, draw.weights))
+    assert share[Fraction(5, 2)] == pytest.approx(6 * share[Fraction(5, 3)])
+    fractional = [w for s, w in share.items() if s.denominator > 1]
+    assert sum(fractional) == pytest.approx(0.5)
+
+
 def test_of_several_places_the_most_detailed_is_taken(tmp_path):
     smallest = smallest_side(12, WHOLE)
     flat = np.full((smallest, smallest, 3), 128, np.uint8)

@@ -68,7 +68,7 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
         ValueError: A weight is too large for ``dtype``.
     """
     tensors = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in checkpoint.state_dict.items()
     }
     for name, tensor in tensors.items():
