@@ -33,7 +33,7 @@ from spanpp_core.training.initial import plain
 SCALES = [Fraction(scale) for scale in (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 8)]
 """Where flat colours are put right."""
 
-RIDGES = (2e-3, 1e-2)
+RIDGES = (5e-3, 1e-2)
 """The share of the largest singular value below which colours, and what reaches the pixels,
 are left alone: smaller ones take 0.02 dB and more from photos."""
 
