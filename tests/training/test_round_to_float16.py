@@ -32,7 +32,7 @@ def test_flat_colours_stay_what_they_are(tmp_path, monkeypatch):
     random = torch.Generator().manual_seed(0)
     found = replace(checkpoint.read(bundled_model()), repair=1.0)
     state = {
-        name: each * (1 + 1e-3 * torch.randn(each.shape, generator=random))
+        name: each * (1 + 2e-3 * torch.randn(each.shape, generator=random))
         if name.startswith(("conv0", "conv_2"))
         else each
         for name, each in found.state_dict.items()
@@ -48,8 +48,8 @@ def test_flat_colours_stay_what_they_are(tmp_path, monkeypatch):
         for each in made.state_dict.values()
         if each.is_floating_point()
     )
-    assert shift(made.state_dict) < 0.1
-    assert shift(state) > 0.2
+    assert shift(made.state_dict) < 0.12
+    assert shift(state) > 0.3
 
 
 def test_error_feedback_keeps_what_a_layer_makes():
