@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from spanpp_core import checkpoint
-from spanpp_core.errors import SpanPPError
 from spanpp_core.training.brightness import (
     inside_flat,
     mean_maps,
@@ -103,7 +102,7 @@ def main() -> None:
     try:
         made = rounded(checkpoint.read(args.weights))
         checkpoint.write_slim(args.out, made, torch.float16)
-    except (SpanPPError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
 
 

@@ -27,7 +27,7 @@ from .transfer import begin_read, memory_order
 TOLERANCE = 0.5 / 255
 """How far values may lie outside [0, 1] and be clipped all the same: rounding of others."""
 
-LARGEST = 65504.0
+LARGEST: float = torch.finfo(torch.float16).max
 """The largest value of float16, which is what infinities are taken for."""
 
 _DILATED = 2

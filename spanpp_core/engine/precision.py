@@ -39,11 +39,10 @@ def fitting_dtype(model: SpanPPDescriptor, dtype: torch.dtype) -> torch.dtype:
 
     Then one line in the log says why.
     """
-    reason = model.checkpoint.why_not_float16
-    if dtype != torch.float16 or reason is None:
-        return dtype
-    _log_once(reason)
-    return torch.float32
+    if dtype == torch.float16 and (reason := model.checkpoint.why_not_float16):
+        _log_once(reason)
+        return torch.float32
+    return dtype
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from ..network.autocast import autocast_disabled
 from ..network.hyperparameters import Hyperparameters
 from ..network.model import SpanPP
 
-FLOAT16_MAX = 65504.0
+FLOAT16_MAX: float = torch.finfo(torch.float16).max
 """The largest value of float16."""
 
 HEADROOM = 4.0
