@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from ..errors import TrainingError
 from ..network.sending import sent
 from .degradation import DEGRADATIONS, Degradation
 from .downscale import downscale
@@ -74,7 +75,7 @@ class ScaleDraw:
         fractions: float = 0.5,
         shares: Sequence[float] = (),
         between: float = 0.0,
-        halves: float = 1.0,
+        often: Mapping[str, float] | None = None,
     ) -> ScaleDraw:
         """Whole scales, and simple fractions between them.
 
@@ -83,8 +84,11 @@ class ScaleDraw:
             fractions: The share of steps at simple fractions.
             shares: Of the whole scales, in proportion to each other.
             between: The share of steps at any scale between the smallest and the largest.
-            halves: How often x1.5, x2.5 and so on come, for each other simple fraction's
-                one time.
+            often: How often some of the simple fractions come, for each other's one
+                time: {"5/2": 6}.
+
+        Raises:
+            TrainingError: One of ``often`` is none of the simple fractions.
         """
         low, high = min(scales), max(scales)
         simple = sorted(
@@ -99,11 +103,18 @@ class ScaleDraw:
         if not simple:
             return whole
         rest = 1 - fractions - between
-        often = [halves if scale.denominator == 2 else 1.0 for scale in simple]
+        often = often or {}
+        names = [str(scale) for scale in simple]
+        unknown = ", ".join(sorted(set(often) - set(names)))
+        if unknown:
+            raise TrainingError(
+                f"often names {unknown}; the simple fractions are {', '.join(names)}"
+            )
+        times = [often.get(name, 1.0) for name in names]
         return ScaleDraw(
             whole.scales + tuple(simple),
             tuple(w * rest for w in whole.weights)
-            + tuple(fractions * each / sum(often) for each in often),
+            + tuple(fractions * each / sum(times) for each in times),
             between,
         )
 

@@ -6,9 +6,10 @@ command line says goes before it.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -64,8 +65,8 @@ class Recipe:
     """Whether some steps are at fractional scales. None: as ``weights`` were trained."""
     fractions: float = 0.5
     """The share of such steps, if any, at simple fractions such as 3/2."""
-    halves: float = 1.0
-    """How often x1.5, x2.5 and so on come among them, for each other's one time."""
+    often: Mapping[str, float] = field(default_factory=dict)
+    """How often some of them come, such as "5/2", for each other's one time."""
     between: float = 0.0
     """The share of further ones at any scale between the smallest and the largest."""
     shares: tuple[float, ...] = ()
@@ -143,8 +144,12 @@ class Recipe:
                 f"fractions are {self.fractions:g} and between is {self.between:g}; give"
                 " shares of the steps from 0, less than 1 together"
             )
-        if self.halves <= 0:
-            raise TrainingError(f"halves is {self.halves:g}; give a number above 0")
+        odd = [item for item in self.often.items() if not _is_positive(item[1])]
+        if odd:
+            name, times = odd[0]
+            raise TrainingError(
+                f"often has {times!r} for {name}; give a number above 0"
+            )
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise TrainingError(
                 f"the learning rate is {self.learning_rate:g}; give more than 0"
@@ -171,7 +176,7 @@ class Recipe:
         )
         for key, value in found.items():
             if key not in example:
-                known = ", ".join(field.name for field in fields(Recipe))
+                known = ", ".join(each.name for each in fields(Recipe))
                 raise TrainingError(f"{path}: {key} is no setting; they are {known}")
             wanted = example[key]
             fits = isinstance(value, list if key in _LISTS else type(wanted))
@@ -200,7 +205,7 @@ class Recipe:
         """Returns the scales of steps."""
         if self.continuous:
             return ScaleDraw.continuous(
-                self.scales, self.fractions, self.shares, self.between, self.halves
+                self.scales, self.fractions, self.shares, self.between, self.often
             )
         return ScaleDraw.whole(self.scales, self.shares)
 
@@ -231,6 +236,10 @@ class Recipe:
             save_every=save_every,
             log_every=log_every,
         )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
 
 
 def _toml(path: Path) -> dict[str, Any]:

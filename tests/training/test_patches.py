@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from spanpp_core.errors import TrainingError
 from spanpp_core.resize import resize
 from spanpp_core.training.degradation import DEGRADATIONS, PHOTO
 from spanpp_core.training.patches import (
@@ -161,12 +162,19 @@ def test_fractions_come_as_often_as_asked():
     assert sum(fractional) == pytest.approx(0.25)
 
 
-def test_halves_come_more_often_among_fractions():
-    draw = ScaleDraw.continuous((1, 2, 3, 4), 0.5, halves=6)
+def test_some_fractions_come_more_often():
+    draw = ScaleDraw.continuous((1, 2, 3, 4), 0.5, often={"5/2": 6})
     share = dict(zip(draw.scales, draw.weights))
     assert share[Fraction(5, 2)] == pytest.approx(6 * share[Fraction(5, 3)])
     fractional = [w for s, w in share.items() if s.denominator > 1]
     assert sum(fractional) == pytest.approx(0.5)
+
+
+def test_a_fraction_that_never_comes_is_refused():
+    with pytest.raises(
+        TrainingError, match="often names 9/4; the simple fractions are 5/4"
+    ):
+        ScaleDraw.continuous((1, 2, 3, 4), often={"9/4": 2})
 
 
 def test_of_several_places_the_most_detailed_is_taken(tmp_path):

@@ -77,7 +77,8 @@ def test_each_share_follows_its_scale(tmp_path):
     [
         ("shares = [1, 2]", r"shares are \[1, 2\]; give a number above 0 for each"),
         ("fractions = 0.6\nbetween = 0.4", "fractions are 0.6 and between is 0.4"),
-        ("halves = 0", "halves is 0; give a number above 0"),
+        ('often = { "5/2" = 0 }', "often has 0 for 5/2; give a number above 0"),
+        ('often = { "5/2" = "x" }', "often has 'x' for 5/2; give a number"),
         ('last_loss = "mea"', "last_loss is 'mea'; give one of l1"),
     ],
 )
