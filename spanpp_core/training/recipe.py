@@ -65,7 +65,7 @@ class Recipe:
     """Whether some steps are at fractional scales. None: as ``weights`` were trained."""
     fractions: float = 0.5
     """The share of such steps, if any, at simple fractions such as 3/2."""
-    often: Mapping[str, float] = field(default_factory=dict)
+    often: Mapping[str, float] = field(default_factory=dict[str, float])
     """How often some of them come, such as "5/2", for each other's one time."""
     between: float = 0.0
     """The share of further ones at any scale between the smallest and the largest."""
