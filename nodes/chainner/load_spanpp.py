@@ -37,7 +37,12 @@ class RepairInput(SliderInput):
     ],
     icon="PyTorch",
     inputs=[
-        PthFileInput().with_id(0),
+        PthFileInput()
+        .with_id(0)
+        .with_docs(
+            "A SpanPP file: `.pth`, `.pt`, `.ckpt` or `.safetensors`. No code in it is run.",
+            f"The bundled model is `{spanpp_core.bundled_model()}`.",
+        ),
         RepairInput(
             "Repair",
             precision=2,
@@ -60,7 +65,9 @@ class RepairInput(SliderInput):
     outputs=[
         SpanPPModelOutput(
             'PyTorchModel { outputChannels: 3, arch: "SpanPP", subType: "SR" }'
-        ).with_id(0),
+        )
+        .with_id(0)
+        .suggest(),
         DirectoryOutput("Directory", of_input=0).with_id(2),
         FileNameOutput("Name", of_input=0).with_id(1),
     ],

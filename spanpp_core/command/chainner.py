@@ -22,6 +22,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..descriptor import bundled_model
 from ..errors import SpanPPError
 from .chainner_wheel import DISTRIBUTION, build_wheel, wheel_files
 
@@ -102,6 +103,7 @@ def install_command(
     install(installation)
     print(f"installed {DISTRIBUTION} {version('spanpp')} ({size:.1f} MiB)")
     print("restart chaiNNer: the nodes are under PyTorch, with SpanPP in their names")
+    print(f"Load SpanPP asks for a file; the bundled model is {bundled_model()}")
 
 
 @app.command("status")
@@ -167,10 +169,10 @@ def _pythons_of(folder: Path) -> Iterator[Path]:
     try:
         settings = json.loads((folder / "settings.json").read_text("utf-8"))
         if settings["useSystemPython"]:
-            # as chaiNNer: the one that is named, or else what PATH has
+            # as chaiNNer: the one that is named, or else what PATH has, if it starts
             for name in (settings.get("systemPythonLocation"), "python3", "python"):
                 found = shutil.which(name) if name else None
-                if found:
+                if found and _starts(Path(found)):
                     yield Path(found)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no settings yet, or none that choose a Python: the built-in one it is
@@ -251,6 +253,18 @@ def uninstall(installation: PythonInstallation) -> None:
         ChainnerError: pip failed.
     """
     _pip(installation, "uninstall", "--yes", DISTRIBUTION)
+
+
+def _starts(python: Path) -> bool:
+    """Whether a program is a Python that chaiNNer takes: 3.10 or newer.
+
+    On Windows ``python3`` may be a link to the Microsoft Store, which only says so.
+    """
+    try:
+        said = _run(python, "--version").stdout
+    except ChainnerError:
+        return False
+    return _numbers(said.removeprefix("Python ")) >= (3, 10)
 
 
 def _is_this(python: Path) -> bool:

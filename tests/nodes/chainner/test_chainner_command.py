@@ -66,30 +66,35 @@ def test_finds_the_python_of_a_portable_chainner(tmp_path: Path):
     assert chainner.find_python(tmp_path) == python
 
 
-@pytest.mark.parametrize("chosen", [True, False])
-def test_obeys_the_python_chosen_in_chainner(tmp_path: Path, chosen: bool):
+@pytest.mark.parametrize(
+    ("use_system", "named", "versions", "taken"),
+    [
+        (False, "own", {"own": "Python 3.12.1"}, "python3.11"),
+        (True, "own", {"own": "Python 3.12.1", "python3": "Python 3.13.0"}, "own"),
+        (True, None, {"python3": "Python 3.12.1"}, "python3"),
+        (True, None, {"python3": "", "python": "Python 3.12.1"}, "python"),
+        (True, None, {"python3": "Python 3.9.2"}, "python3.11"),
+    ],
+    ids=["built in", "named", "in PATH", "link to a store", "too old"],
+)
+def test_takes_the_python_that_chainner_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_system, named, versions, taken
+):
     builtin = tmp_path / "python" / "python" / "bin" / "python3.11"
-    builtin.parent.mkdir(parents=True)
-    builtin.touch()
-    own = tmp_path / "own"
-    own.touch(mode=0o755)
-    settings = {"useSystemPython": chosen, "systemPythonLocation": str(own)}
+    programs = {name: tmp_path / "bin" / name for name in versions}
+    for file in (builtin, *programs.values()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    settings = {"useSystemPython": use_system, "systemPythonLocation": named}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    assert chainner.find_python(tmp_path) == (own if chosen else builtin)
-
-
-def test_obeys_the_system_python_that_is_not_named(tmp_path: Path, monkeypatch):
-    """chaiNNer then runs what PATH has, before its own."""
-    builtin = tmp_path / "python" / "python" / "bin" / "python3.11"
-    builtin.parent.mkdir(parents=True)
-    builtin.touch()
-    system = tmp_path / "bin" / "python3"
-    system.parent.mkdir()
-    system.touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(system.parent))
-    settings = {"useSystemPython": True, "systemPythonLocation": None}
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
-    assert chainner.find_python(tmp_path) == system
+    said = {file: versions[name] for name, file in programs.items()}
+    monkeypatch.setattr(chainner.shutil, "which", programs.get)
+    monkeypatch.setattr(
+        chainner,
+        "_run",
+        lambda python, *_: subprocess.CompletedProcess([], 0, said[python], ""),
+    )
+    assert chainner.find_python(tmp_path).name == taken
 
 
 def test_does_not_ask_to_remove_the_command_that_runs():
