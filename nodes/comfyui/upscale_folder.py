@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
-import folder_paths
 from comfy_api.latest import io
 from typing_extensions import override
 
 from ...spanpp_core import TO_MULTIPLE, Size, ToMultiple, prepare
 from ...spanpp_core.batch.pairs import Pair, is_video, pairs
 from ...spanpp_core.batch.upscaler import Outcome, UpscaleOptions, Upscaler, failure
+from .allowed_folders import (
+    allowed_folder,
+    is_allowed,
+    is_in_output,
+    listed_folders,
+    resolved,
+)
 from .any_model import as_spanpp
-from .compatibility import node_schema, one_of
+from .compatibility import node_schema
 from .device import bring_to_device, load_device
 from .inputs import ANY, AUTO, chosen_dtype, run_inputs, size_inputs, wanted_size
 from .output_folder import inside_output
@@ -64,7 +69,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "folder",
-                    options=list(_folders()),
+                    options=listed_folders(),
                     tooltip=(
                         "A folder in ComfyUI's input or output folder, with the folders"
                         " in it. New ones are listed after a refresh (R)."
@@ -107,6 +112,17 @@ class SpanPPUpscaleFolder(io.ComfyNode):
 
     @override
     @classmethod
+    def validate_inputs(cls, folder: object = None) -> bool | str:
+        """Takes every folder that there is, unlike the host: also one not listed."""
+        try:
+            if folder is not None:  # what comes by a link is seen later
+                allowed_folder(str(folder))
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @override
+    @classmethod
     def fingerprint_inputs(cls, **_inputs: object) -> float:
         """Never the same: files may have come, and what is done costs nothing again."""
         return float("nan")
@@ -127,7 +143,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
     ) -> io.NodeOutput:
         spanpp = as_spanpp(model)
         wanted = wanted_size(size, flat, multiple_of, to_multiple)
-        source = _allowed_folder(folder)
+        source = allowed_folder(folder)
         below = folder.partition("/")[2].strip("/") or source.name
         name = output_folder.strip() or f"{below}-{_tag(wanted, spanpp.scale)}"
         target = inside_output(name)
@@ -232,57 +248,15 @@ def _work(source: Path, target: Path) -> list[Pair]:
     return work
 
 
-def _roots() -> dict[str, Path]:
-    """The folders whose content nodes may read, resolved."""
-    return {
-        "input": _resolved(Path(folder_paths.get_input_directory())),
-        "output": _resolved(Path(folder_paths.get_output_directory())),
-    }
-
-
-def _folders() -> Iterator[str]:
-    """Yields the folders to choose from: 'input', 'input/photos', ..., 'output', ..."""
-    for name, root in _roots().items():
-        for folder, below, _ in os.walk(root):
-            below[:] = sorted(each for each in below if not each.startswith("."))
-            yield (name / Path(folder).relative_to(root)).as_posix()
-
-
-def _allowed_folder(name: str) -> Path:
-    """Returns the folder that an entry stands for, resolved.
-
-    Raises:
-        ValueError: It leads out of ComfyUI's folders, or there is no such folder.
-    """
-    root, _, below = name.partition("/")
-    one_of("folder", root, _roots())
-    folder = _resolved(_roots()[root] / below)
-    if not _is_allowed(folder):
-        raise ValueError(f"{name!r} leads out of ComfyUI's input and output folders")
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {name!r}; refresh (R) and choose again")
-    return folder
-
-
-def _is_allowed(path: Path) -> bool:
-    return any(root in (path, *path.parents) for root in _roots().values())
-
-
 def _refusal(pair: Pair) -> Outcome | None:
     """Refuses a file where a link leads from ComfyUI's folders to somewhere else."""
-    if not _is_allowed(_resolved(pair.source)):
+    if not is_allowed(resolved(pair.source)):
         where = "links to a file outside of ComfyUI's input and output folders"
-    elif _roots()["output"] not in _resolved(pair.result.parent / "_").parents:
+    elif not is_in_output(resolved(pair.result.parent / "_")):
         where = "its result would be written outside of ComfyUI's output folder"
     else:
         return None
     return failure(ValueError(f"{pair.source}: {where}"))
-
-
-def _resolved(path: Path) -> Path:
-    return Path(
-        os.path.realpath(path)
-    )  # unlike Path.resolve, also of links in a circle
 
 
 def _tag(size: Size, scale: float) -> str:

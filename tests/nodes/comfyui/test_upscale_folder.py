@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -168,12 +169,51 @@ def test_folders_of_one_name_do_not_share_their_results(
 def test_folders_are_offered_below_input_and_output(host: Host, photos: Path) -> None:
     (host.output / "frames").mkdir()
     (photos / ".hidden").mkdir()
-    schema = host.node("SpanPPUpscaleFolder").define_schema()
-    (folder,) = [each for each in schema.inputs if each.id == "folder"]
-    assert folder.options["options"] == [
+    assert offered(host) == [
         *("input", "input/photos", "input/photos/sub"),
         *("output", "output/frames"),
     ]
+
+
+def offered(host: Host) -> list[str]:
+    schema = host.node("SpanPPUpscaleFolder").define_schema()
+    (folder,) = [each for each in schema.inputs if each.id == "folder"]
+    return folder.options["options"]
+
+
+def test_folders_are_read_again_only_where_something_changed(
+    host: Host, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ComfyUI asks for the list on every page load, and several times for a run."""
+    folders = sys.modules[f"{host.pack.__name__}.nodes.comfyui.allowed_folders"]
+    for folder in (photos.parent, photos, photos / "sub", host.output):
+        os.utime(folder, (1e9, 1e9))
+    before = offered(host)
+    read: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(
+        folders.os, "scandir", lambda path: read.append(path) or scandir(path)
+    )
+    assert offered(host) == before
+    assert not read
+    (photos / "new").mkdir()
+    assert offered(host) == [*before[:2], "input/photos/new", *before[2:]]
+    assert read == [str(photos), str(photos / "new")]
+    assert "input/photos/new" in offered(host), "changed just now: read once more"
+
+
+def test_a_thousand_folders_are_offered_and_all_others_accepted(
+    host: Host, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = sys.modules[f"{host.pack.__name__}.nodes.comfyui.allowed_folders"]
+    monkeypatch.setattr(folders, "MOST_LISTED", 2)
+    assert offered(host) == ["input", "input/photos", "output"]
+    node = host.node("SpanPPUpscaleFolder")
+    assert node.validate_inputs(folder="input/photos/sub") is True
+    assert node.validate_inputs() is True, "it comes by a link"
+    assert "no folder 'input/gone'; refresh" in node.validate_inputs("input/gone")
+    assert "leads out" in node.validate_inputs("input/../..")
+    assert run(host, "input/photos/sub") == "1 upscaled → output/photos/sub-x2"
 
 
 @pytest.mark.parametrize(
