@@ -23,9 +23,10 @@ export function isDynamic(input) {
   return input.required.size[0] === "COMFY_DYNAMICCOMBO_V3";
 }
 
-// The optional inputs but for nested ones, in order.
-function optionalNames(input) {
-  return Object.keys(input.optional).filter((name) => !name.startsWith("size."));
+// The optional inputs with a widget but for nested ones, in order.
+function optionalNames({ optional }) {
+  const hasWidget = (name) => optional[name][0] !== "MASK" && !name.startsWith("size.");
+  return Object.keys(optional).filter(hasWidget);
 }
 
 // The widget values of a saved node from "size" on by name, nested ones as "size.width".

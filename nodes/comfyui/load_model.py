@@ -87,8 +87,10 @@ class SpanPPLoadModel(io.ComfyNode):
 
     @override
     @classmethod
-    def fingerprint_inputs(cls, model_name: str, **_repair: object) -> str:
+    def fingerprint_inputs(cls, model_name: str | None, **_repair: object) -> str:
         """Changes when a file does, so that a newly trained one is read again."""
+        if model_name is None:  # it comes by a link, and is not known yet
+            return ""
         path = _path_of(model_name)
         files = filter(None, (path, repair_file(path)))
         return " ".join(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any
 
 import comfy.model_management
@@ -10,14 +12,17 @@ from server import PromptServer
 
 from .preview import LivePreview
 
+SECONDS = 1.0
+"""Between two texts about a video: more often they could not be read."""
+
 
 def show_text(node: type[Any], text: str) -> None:
     """Shows a line on the node that is running (it asks for `Hidden.unique_id`)."""
     PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
 
 
-class FrameProgress:
-    """Progress of a video: the bar, and the user's wish to stop.
+class StepProgress:
+    """Progress without pictures: the bar, and the user's wish to stop.
 
     Pass it as ``on_progress``; it raises when the user has pressed stop.
     """
@@ -26,9 +31,34 @@ class FrameProgress:
         self._bar = comfy.utils.ProgressBar(1)
 
     def __call__(self, done: int, total: int) -> None:
-        """Says that ``done`` of ``total`` frames are finished."""
+        """Says that ``done`` of ``total`` steps are finished."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self._bar.update_absolute(done, total, None)
+
+
+class FrameProgress(StepProgress):
+    """Progress of a video: also frames a second and the time left, as text on the node."""
+
+    def __init__(self, node: type[Any]) -> None:
+        """Shows them on the node that is running, see `show_text`."""
+        super().__init__()
+        self._node = node
+        self._began: tuple[int, float] | None = None
+        self._said = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Says that ``done`` of ``total`` frames are finished, some before this run."""
+        super().__call__(done, total)
+        now = time.monotonic()
+        if self._began is None:
+            self._began, self._said = (done, now), now
+        elif now - self._said >= SECONDS:
+            self._said = now
+            first, began = self._began
+            rate = (done - first) / (now - began)
+            left = timedelta(seconds=round((total - done) / rate))
+            text = f"frame {done} of {total} · {rate:.3g} frames/s · {left} left"
+            show_text(self._node, text)
 
 
 class TileProgress:

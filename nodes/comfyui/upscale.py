@@ -19,12 +19,13 @@ from ...spanpp_core import (
     Upscaling,
     prepare,
 )
+from ...spanpp_core.engine.masks import upscale_masks
 from .any_model import as_spanpp
 from .compatibility import node_schema, one_of
 from .device import bring_to_device, load_device, result_buffer
 from .inputs import ANY, AUTO, chosen_dtype, run_inputs, size_inputs, wanted_size
 from .preview import LivePreview
-from .progress import TileProgress
+from .progress import StepProgress, TileProgress
 
 
 class SpanPPUpscale(io.ComfyNode):
@@ -56,6 +57,14 @@ class SpanPPUpscale(io.ComfyNode):
                     "image",
                     tooltip="One image or a batch of frames, with or without alpha.",
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip=(
+                        "Mask to enlarge with the image: the transparency from Load Image,"
+                        " or an area to inpaint."
+                    ),
+                ),
                 *size_inputs(),
                 *run_inputs(),
             ],
@@ -83,6 +92,11 @@ class SpanPPUpscale(io.ComfyNode):
                         " the node."
                     ),
                 ),
+                io.Mask.Output(
+                    "upscaled_mask",
+                    display_name="mask",
+                    tooltip="The mask at the size of the result; zeros if none came in.",
+                ),
             ],
         )
 
@@ -98,10 +112,16 @@ class SpanPPUpscale(io.ComfyNode):
         precision: str = AUTO,
         tile: int = 0,
         method: Fractional = FRACTIONAL[0],
+        mask: Tensor | None = None,
         **flat: Any,
     ) -> io.NodeOutput:
         began = time.monotonic()
         spanpp = as_spanpp(model)
+        if image.ndim != 4:
+            raise ValueError(
+                f"image has the shape {tuple(image.shape)}; expected (frames, height,"
+                " width, channels), as every node of ComfyUI gives it"
+            )
         frames, height, width, channels = image.shape
         if not image.numel():
             raise ValueError(
@@ -123,6 +143,7 @@ class SpanPPUpscale(io.ComfyNode):
         out_height, out_width = run.output_size
         result = result_buffer((frames, out_height, out_width, channels))
         run = run.with_free_memory(bring_to_device(spanpp, run.working_memory))
+        larger_mask = _larger_mask(run, mask)
         outside: list[tuple[float, float]] = []
         run.run(
             image.movedim(-1, 1),
@@ -134,8 +155,19 @@ class SpanPPUpscale(io.ComfyNode):
         info += f" · {time.monotonic() - began:.2f} s"
         seen = {"input": [width, height], "scale": spanpp.scale}  # for web/upscale.js
         return io.NodeOutput(
-            result, out_width, out_height, info, ui={"text": (info,), "spanpp": (seen,)}
+            *(result, out_width, out_height, info, larger_mask),
+            ui={"text": (info,), "spanpp": (seen,)},
         )
+
+
+def _larger_mask(run: Upscaling, mask: Tensor | None) -> Tensor:
+    """Returns a mask (N, H, W) or (H, W) at the size of the result, (N, H, W)."""
+    if mask is None:
+        return result_buffer((1, *run.output_size, 1))[..., 0]
+    masks = mask.reshape(-1, 1, *mask.shape[-2:])
+    result = result_buffer((len(masks), *run.output_size, 1))[..., 0]
+    upscale_masks(run, masks, out=result[:, None], on_progress=StepProgress())
+    return result
 
 
 def _description(

@@ -179,7 +179,7 @@ class SpanPPUpscaleVideo(io.ComfyNode):
                 crf=quality,
                 fractional=method,
                 tile=tile or None,
-                on_progress=FrameProgress(),
+                on_progress=FrameProgress(cls),
                 # Save Video drops frames that Matroska stores out of order
                 b_frames=container != "mkv",
                 start=source.start,

@@ -292,7 +292,7 @@ def _io(newer: bool) -> types.SimpleNamespace:
 
     kinds = (
         *("Int", "Float", "Boolean", "String", "Combo"),
-        *("Image", "Video", "UpscaleModel"),
+        *("Image", "Mask", "Video", "UpscaleModel"),
     )
     widget = NewerInput if newer else Input
     io = types.SimpleNamespace(

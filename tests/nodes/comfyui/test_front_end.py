@@ -41,7 +41,7 @@ def run(module: str, expression: str, cases: list[Any]) -> list[Any]:
 
 
 def inputs_of(host: Host, node: str = "SpanPPUpscale") -> dict[str, Any]:
-    """A node's inputs from the size on as the host tells its front end."""
+    """A node's inputs with a widget from the size on, and its optional socket."""
 
     def spec(each: Any) -> list[Any]:
         kind, options = "COMBO", {"default": each.default}
@@ -62,9 +62,13 @@ def inputs_of(host: Host, node: str = "SpanPPUpscale") -> dict[str, Any]:
     schema = host.node(node).define_schema()
     begin = [each.id for each in schema.inputs].index("size")
     widgets = schema.inputs[begin:]
+    mask = [each.id for each in schema.inputs[:begin] if each.optional]
     return {
         "required": {each.id: spec(each) for each in widgets if not each.optional},
-        "optional": {each.id: spec(each) for each in widgets if each.optional},
+        "optional": {
+            **{name: ["MASK", {}] for name in mask},
+            **{each.id: spec(each) for each in widgets if each.optional},
+        },
     }
 
 

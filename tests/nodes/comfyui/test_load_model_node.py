@@ -44,6 +44,11 @@ def test_loading_reads_a_file_again_when_it_changed(host: Host, tmp_path: Path) 
     assert node.fingerprint_inputs("mine.safetensors") != before
 
 
+def test_a_name_that_comes_by_a_link_does_not_run_all_again(host: Host) -> None:
+    """ComfyUI passes None then, and takes an error for a change at every run."""
+    assert host.node("SpanPPLoadModel").fingerprint_inputs(None, repair=None) == ""
+
+
 @pytest.fixture
 def pair(host: Host, tmp_path: Path) -> Any:
     """A clean file that the host lists, with a repair model beside it."""

@@ -24,11 +24,43 @@ def test_an_empty_batch_is_called_empty(host: Host) -> None:
         upscale(host, load(host), images(0))
 
 
+@pytest.mark.parametrize("image", [images()[0], images()[None]])
+def test_what_is_no_batch_of_images_is_said(host: Host, image: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected \(frames, height, width, channels"):
+        upscale(host, load(host), image)
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (1, 20, 24), (3, 20, 24), (2, 1, 20, 24)])
+def test_a_mask_is_enlarged_with_the_image(host: Host, shape: tuple[int, ...]) -> None:
+    mask = torch.zeros(shape)
+    mask[..., 5:15, 8:16] = 1
+    sized = picked(host, "size", "exact size", width=40, height=30)
+    image, *_, larger = upscale(host, load(host), images(), mask=mask, **sized).values
+    assert larger.shape == (mask.numel() // 480, *image.shape[1:3])
+    assert larger.shape[1:] == (30, 40)
+    assert (larger[:, 8:20, 16:24] == 1).all()
+    assert (larger[:, :, :6] == 0).all()
+
+
+def test_without_a_mask_an_empty_one_goes_on(host: Host) -> None:
+    """Load Image gives one of 64x64 zeros where an image has no alpha."""
+    for mask in (None, torch.zeros(1, 64, 64)):
+        *_, larger = upscale(host, load(host), images(3), mask=mask).values
+        assert torch.equal(larger, torch.zeros(1, 40, 48))
+
+
+def test_a_mask_stops_when_asked(host: Host) -> None:
+    host.interrupt_after = 1
+    with pytest.raises(Interrupted):
+        upscale(host, load(host), images(), mask=images(2)[..., 0], tile=16)
+    assert len(host.progress) == 1
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_upscaling_is_that_of_the_core(host: Host, channels: int) -> None:
     model, image = load(host).at_scale(3), images(2, channels=channels)
     output = upscale(host, model, image)
-    result, width, height, info = output.values
+    result, width, height, info, _ = output.values
     assert output.ui["text"] == (info,)
     expected = host.core.upscale(model, image.movedim(-1, 1)).movedim(1, -1)
     assert torch.equal(result, expected)
@@ -53,16 +85,16 @@ def test_tiles_are_counted_as_they_lie_on_the_image(
 ) -> None:
     """Alpha and values outside [0, 1] run too, in the same tiles."""
     image = images(frames, 60, 60, channels) * (1 if tile else 2)
-    *_, info = upscale(host, load(host), image, tile=tile).values
+    info = upscale(host, load(host), image, tile=tile).values[3]
     assert info.splitlines()[1].startswith(said)
 
 
 def test_values_outside_the_range_are_kept_and_shown(host: Host) -> None:
-    result, *_, info = upscale(host, load(host), images() * 8).values
+    result, *_, info, _ = upscale(host, load(host), images() * 8).values
     assert float(result.max()) > 4
     assert "values from " in info
     assert info.partition(" kept")[0].endswith(f"to {float(images().max() * 8):.3g}")
-    *_, info = upscale(host, load(host), images()).values
+    info = upscale(host, load(host), images()).values[3]
     assert "kept" not in info
 
 
@@ -95,7 +127,7 @@ def test_every_way_to_say_a_size(
     host: Host, option: str, values: dict[str, Any], size: tuple[int, int]
 ) -> None:
     arguments = picked(host, "size", option, **values)
-    result, *reported, info = upscale(host, load(host), images(), **arguments).values
+    result, *reported, info, _ = upscale(host, load(host), images(), **arguments).values
     assert tuple(reported) == size
     assert result.shape == (1, size[1], size[0], 3)
     whole = size[1] % 20 == 0
@@ -107,7 +139,8 @@ def test_sides_become_multiples(host: Host) -> None:
     factor = picked(host, "size", "factor", factor=1.5)
     for way, size in (("crop", (32, 24)), ("fit", (40, 32))):
         more = {"multiple_of": "8", "to_multiple": way, **factor}
-        _, *reported, info = upscale(host, load(host), images(1, 20, 25), **more).values
+        made = upscale(host, load(host), images(1, 20, 25), **more).values
+        _, *reported, info, _ = made
         assert tuple(reported) == size
         assert "multiples of 8" in info
 
@@ -184,7 +217,7 @@ def test_no_preview_is_sent_where_the_host_shows_none(host: Host) -> None:
 
 def test_precision_does_not_touch_the_model_others_hold(host: Host) -> None:
     model = load(host)
-    *_, info = upscale(host, model, images(), precision="bfloat16").values
+    info = upscale(host, model, images(), precision="bfloat16").values[3]
     assert "bfloat16" in info
     assert model.dtype == torch.float32
 
@@ -215,8 +248,7 @@ def test_automatic_precision_asks_the_host_first(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def chosen() -> str:
-        *_, info = upscale(host, load(host), images(), precision="auto").values
-        return info
+        return upscale(host, load(host), images(), precision="auto").values[3]
 
     management = sys.modules["comfy.model_management"]
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)

@@ -41,6 +41,21 @@ def test_a_file_becomes_a_file(host: Host, tmp_path: Path) -> None:
     assert host.memory_asked
 
 
+def test_frames_a_second_and_the_time_left_are_said_each_second(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[f"{host.pack.__name__}.nodes.comfyui.progress"]
+    times = iter([100.0, 100.5, 102.0, 102.1, 110.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+    progress = module.FrameProgress(host.node("SpanPPUpscaleVideo"))
+    for done in (41, 42, 45, 46, 61):  # 40 were there: it resumes
+        progress(done, 10000)
+    assert [text for _, text in host.texts] == [
+        "frame 45 of 10000 · 2 frames/s · 1:22:58 left",
+        "frame 61 of 10000 · 2 frames/s · 1:22:50 left",
+    ]
+
+
 def test_what_comfyui_can_evict_counts_as_free(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
