@@ -35,7 +35,7 @@ def upscale_masks(
     Returns:
         ``out``, in [0, 1].
     """
-    masks = masks.clamp(0, 1)
+    masks = masks.float().clamp(0, 1)  # some nodes pass booleans
     if bool((masks == masks[:1, :, :1, :1]).all()):
         return out.copy_(masks[:1, :, :1, :1].expand_as(out))
     if masks.shape[2:] != run.input_size:
@@ -45,7 +45,7 @@ def upscale_masks(
     for i in range(len(masks)):  # one at a time: memory
         made, mask = out[i : i + 1], masks[i : i + 1]
         plain = F.interpolate(
-            mask.float().cpu(), run.output.picture, mode="bilinear", antialias=True
+            mask.cpu(), run.output.picture, mode="bilinear", antialias=True
         )[:, :, rows, cols].to(made.device)
         made.masked_fill_(plain < ROUNDING, 0).masked_fill_(plain > 1 - ROUNDING, 1)
     return out

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ImageError, last_line
 from ..whole_file import replacing
@@ -72,6 +73,8 @@ def read(path: Path) -> Picture:
         kept = {name: upright.info[name] for name in _KEPT if name in upright.info}
         if upright.mode == "CMYK":
             kept.pop("icc_profile", None)
+        if texts := _texts(image):
+            kept["pnginfo"] = texts
         return Picture.of(np.asarray(plain.convert(_plain_mode(plain))), kept)
 
 
@@ -124,6 +127,19 @@ def _opened(path: Path) -> Generator[Image.Image, None, None]:
         raise
     except _UNREADABLE as error:
         raise damaged(path, last_line(error)) from error
+
+
+def _texts(image: Image.Image) -> PngInfo | None:
+    """Returns the texts of a PNG file, such as the prompts of what made the image.
+
+    Not those that are EXIF data or XMP: they may hold the orientation that it had.
+    """
+    found: dict[str, str] = getattr(image, "text", {})
+    kept = PngInfo()
+    for name, text in found.items():
+        if not name.startswith(("Raw profile", "XML:")):
+            kept.add_text(name, text)
+    return kept if kept.chunks else None
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

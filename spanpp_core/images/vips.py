@@ -32,6 +32,13 @@ _SAVE_OPTIONS = {
 _KEPT = ("icc-profile-data", "exif-", "xmp-data")
 """Metadata that still holds for the larger image."""
 
+_TEXT = "png-comment-"
+"""
+What the texts of PNG files are called, such as the graph or the prompt of an image. Other
+letters than ASCII, and spaces in a name, libvips reads but does not write as the format
+wants.
+"""
+
 
 def header(path: Path) -> Header:
     """Returns what the header of a file says; no pixels are read.
@@ -76,7 +83,7 @@ def write(path: Path, picture: Picture) -> None:
     image = pyvips.Image.new_from_array(array).copy(interpretation=interpretation)
     if isinstance(kept := picture.source, pyvips.Image):
         for name in kept.get_fields():
-            if name.startswith(_KEPT):
+            if name.startswith(_KEPT) or _is_plain_text(kept, name):
                 image.set_type(kept.get_typeof(name), name, kept.get(name))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # it is upright now
     try:
@@ -87,6 +94,11 @@ def write(path: Path, picture: Picture) -> None:
             image.write_to_file(str(aside), **options)
     except (pyvips.Error, OSError) as error:
         raise ImageError(f"{path}: could not be written ({_reason(error)})") from error
+
+
+def _is_plain_text(image: pyvips.Image, name: str) -> bool:
+    """Whether metadata is a text of a PNG file that can be written as it was."""
+    return name.startswith(_TEXT) and " " not in name and str(image.get(name)).isascii()
 
 
 def _opened(path: Path) -> pyvips.Image:

@@ -63,3 +63,4 @@ def test_a_mask_of_another_size_is_fitted_and_values_are_clipped(bundled):
     assert (made.amin(), made.amax()) == (0, 1)
     assert (made - upscaled(bundled, masks)).abs().mean() < 0.01
     assert larger.max() == 1, "the caller's masks are untouched"
+    assert torch.equal(upscaled(bundled, masks > 0), upscaled(bundled, masks))

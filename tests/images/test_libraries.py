@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 import spanpp_core
 from spanpp_core import images
@@ -125,6 +126,28 @@ def test_pillow_keeps_profile_and_exif(tmp_path: Path) -> None:
             if suffix != ".tif":  # there they are tags beside those of the size
                 assert found.getexif()[0x010F] == "Maker", suffix
             assert found.info["icc_profile"] == profile, suffix
+
+
+@pytest.mark.parametrize("library", [pillow, vips])
+def test_png_files_keep_their_texts(tmp_path: Path, library: ModuleType) -> None:
+    """ComfyUI and others store the graph, or the prompt, that made an image there."""
+    texts = {"workflow": '{"nodes": []}' * 10_000, "parameters": "cat, steps: 20"}
+    info = PngInfo()
+    for name, text in texts.items():
+        info.add_text(name, text)
+    info.add_text("prompt", "猫")
+    if library is pillow:  # libvips writes ASCII only
+        texts["prompt"] = "猫"
+    info.add_text("Raw profile type exif", "what is turned upright has another")
+    source, result = tmp_path / "in.png", tmp_path / "out.png"
+    Image.fromarray(noise(9, 7, 3)).save(source, pnginfo=info)
+    picture = library.read(source)
+    library.write(result, picture)
+    with Image.open(result) as found:
+        assert {name: str(text) for name, text in found.text.items()} == texts
+    for suffix in (".jpg", ".webp", ".tif"):
+        library.write(result.with_suffix(suffix), picture)
+        assert library.read(result.with_suffix(suffix)).pixels.shape == (1, 3, 9, 7)
 
 
 def test_pillow_reads_cmyk_as_rgb(tmp_path: Path) -> None:
