@@ -64,7 +64,7 @@ def measure(given: argparse.Namespace) -> None:
     tile = given.tile or auto_tile(view)
     estimate = working_memory(view, given.height, given.width, tile=tile)
     before, start = resident(), time.perf_counter()
-    spanpp_core.upscale(view, image, tile, out=out, memory=estimate)
+    spanpp_core.upscale(view, image, tile=tile, out=out, memory=estimate)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     above = peak - before

@@ -88,7 +88,8 @@ class Size:
     The picture keeps its aspect ratio. With none of them, the scale of the model decides.
 
     Raises:
-        SizeError: Several sizes are given, or one that is not above 0.
+        SizeError: Several sizes are given, one that is not above 0, or a ``to_multiple``
+            that is none of `TO_MULTIPLE`.
 
     Example:
         >>> Size(fit=(3840, 2160)).of(1080, 1440, model_scale=2).sides
@@ -131,6 +132,10 @@ class Size:
                     )
         if self.multiple_of < 1:
             raise SizeError(f"multiples of {self.multiple_of} are not possible")
+        if self.to_multiple not in TO_MULTIPLE:
+            raise SizeError(
+                f"to_multiple is {self.to_multiple!r}; give one of {TO_MULTIPLE}"
+            )
 
     def of(self, height: int, width: int, model_scale: float) -> OutputSize:
         """Returns the size of the result.

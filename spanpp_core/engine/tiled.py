@@ -193,7 +193,16 @@ def working_memory(
 
 
 def check_image(model: SpanPPDescriptor, image: Tensor) -> None:
-    """Raises ValueError if an image has not the shape or dtype that a model takes."""
+    """Checks that an image is what a model takes.
+
+    Raises:
+        TypeError: It is no tensor.
+        ValueError: It has another shape or dtype.
+    """
+    if not isinstance(image, Tensor):  # pyright: ignore
+        raise TypeError(
+            f"image is a {type(image).__name__}; expected a tensor (N, C, H, W) in [0, 1]"
+        )
     expected = model.input_channels
     allowed = (1, 2, 3, 4) if expected == 3 else (expected,)
     if image.ndim != 4 or image.shape[1] not in allowed or 0 in image.shape:
@@ -202,7 +211,9 @@ def check_image(model: SpanPPDescriptor, image: Tensor) -> None:
             f" one of {allowed} and no empty axis"
         )
     if not image.is_floating_point():
-        raise ValueError(f"image is {image.dtype}; expected floating point in [0, 1]")
+        raise ValueError(
+            f"image is {image.dtype}; expected floating point in [0, 1]: divide 8 bits by 255"
+        )
 
 
 def _planes(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from .prepared import Upscaling
-from .size import Fractional, Size
+from .size import FRACTIONAL, Fractional, Size
 from .tiled import Progress, check_image
 
 
@@ -20,7 +20,7 @@ def prepare(
     tile: int | None = None,
     memory: int | None = None,
     dtype: torch.dtype | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
 ) -> Upscaling:
     """Decides how images of one size are upscaled: the scale, the tiles, the memory.
 
@@ -28,7 +28,7 @@ def prepare(
         model: What `load` or `at_scale` returned.
         input_size: (height, width) in pixels.
         size: What is wanted. None: the scale the model is bound to, natively.
-        fractional: How a fractional factor is reached.
+        fractional: How a fractional factor is reached, see `Fractional`.
         tile: Edge of the tiles in input pixels without their halo; None chooses it from
             the memory that is free. The result is the same at every size.
         memory: Bytes that the work may take beside weights, input and output, if that
@@ -40,7 +40,9 @@ def prepare(
         ScaleError: The size is more than 8 times the input.
         SizeError: The size cannot be cut to the multiple that is asked for.
         PrecisionError: The values of the network are too large for the dtype.
-        ValueError: ``tile`` is not a number of pixels.
+        TypeError: ``size`` is no `Size`.
+        ValueError: ``tile`` is not a number of pixels, or ``fractional`` none of
+            `FRACTIONAL`.
 
     Example:
         >>> import spanpp_core
@@ -49,6 +51,10 @@ def prepare(
         >>> run.scale, run.output_size
         (2, (2160, 2880))
     """
+    if size is not None and not isinstance(size, Size):  # pyright: ignore
+        raise TypeError(f"size is {size!r}; give a Size, such as Size(factor=2.5)")
+    if fractional not in FRACTIONAL:
+        raise ValueError(f"fractional is {fractional!r}; give one of {FRACTIONAL}")
     if tile is not None and tile < 1:
         raise ValueError(f"tile is {tile}; expected a number of pixels from 1")
     model.checkpoint.check_dtype(dtype or model.dtype)
@@ -62,20 +68,20 @@ def prepare(
         tile,
         memory,
         dtype or model.dtype,
-        device or model.device,
+        torch.device(device or model.device),
     )
 
 
 def upscale(
     model: SpanPPDescriptor,
     image: Tensor,
-    tile: int | None = None,
-    on_progress: Progress | None = None,
-    *,
     size: Size | None = None,
+    *,
     fractional: Fractional = "auto",
-    out: Tensor | None = None,
+    tile: int | None = None,
     memory: int | None = None,
+    out: Tensor | None = None,
+    on_progress: Progress | None = None,
 ) -> Tensor:
     """Upscales images, exactly and within memory.
 
@@ -89,20 +95,22 @@ def upscale(
             last). Grey runs as three equal channels; alpha runs as a
             grey image of its own. For a model of other than 3 input channels, C is
             theirs and the result has 3. It is left untouched.
-        tile: As for `prepare`.
-        on_progress: Called after each batch of tiles, see `Progress`.
         size: What is wanted. None: the scale the model is bound to, natively.
         fractional: How a fractional factor is reached, see `Fractional`.
+        tile: As for `prepare`.
+        memory: As for `prepare`.
         out: Where to write, (N, C, height, width) of any strides and device; not in the
             memory of ``image``.
-        memory: As for `prepare`.
+        on_progress: Called after each batch of tiles, see `Progress`.
 
     Returns:
         ``out``, or a new tensor like it in the dtype and on the device of ``image``.
 
     Raises:
         ScaleError: The size is more than 8 times the input.
-        ValueError: The shape or dtype of ``image`` or ``out``, or ``tile``, is wrong.
+        TypeError: ``image`` is no tensor, or ``size`` no `Size`.
+        ValueError: The shape or dtype of ``image`` or ``out``, ``tile`` or ``fractional``
+            is wrong.
         MemoryError: Not even a tile of a few pixels fits into memory.
 
     Example:
@@ -111,7 +119,7 @@ def upscale(
         >>> image = torch.rand(1, 3, 20, 30)
         >>> spanpp_core.upscale(model.at_scale(1.5), image).shape
         torch.Size([1, 3, 30, 45])
-        >>> spanpp_core.upscale(model, image, size=spanpp_core.Size(fit=(100, 100))).shape
+        >>> spanpp_core.upscale(model, image, spanpp_core.Size(fit=(100, 100))).shape
         torch.Size([1, 3, 67, 100])
     """
     check_image(model, image)

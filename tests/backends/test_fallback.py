@@ -108,10 +108,10 @@ def failing(monkeypatch):
 def test_a_backend_that_fails_at_a_later_call_is_one_line_and_pytorch(
     model, images, failing, caplog
 ):
-    expected = upscale(model.with_backend("torch"), images, 16)
+    expected = upscale(model.with_backend("torch"), images, tile=16)
     view = model.with_backend("triton")
     with caplog.at_level(logging.WARNING):
-        results = [upscale(view, images, 16, memory=1) for _ in range(2)]
+        results = [upscale(view, images, tile=16, memory=1) for _ in range(2)]
     for result in results:
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     [line] = caplog.messages

@@ -28,7 +28,7 @@ def test_openvino_gives_the_same_pixels(openvino, model, images, scale):
     view = model.at_scale(scale)
     expected = upscale(view.with_backend("torch"), images)
     for tile in (None, 30):
-        result = upscale(view.with_backend("openvino"), images, tile)
+        result = upscale(view.with_backend("openvino"), images, tile=tile)
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     assert view.backends._runners, "OpenVINO did not run"
 
@@ -80,7 +80,7 @@ def test_memory_is_given_back_only_when_no_thread_uses_it(
 
     def run(index: int) -> None:
         for _ in range(20):
-            made = upscale(views[index], images, 20)
+            made = upscale(views[index], images, tile=20)
             torch.testing.assert_close(made, expected[index], rtol=1e-4, atol=1e-5)
 
     with ThreadPoolExecutor(4) as pool:

@@ -120,7 +120,7 @@ def test_images_in_range_are_the_networks_clipped_result_to_the_bit(model):
     image = photo()
     with torch.no_grad():
         expected = model.model(image).clamp(0, 1)
-    assert torch.equal(spanpp_core.upscale(model, image, 64), expected)
+    assert torch.equal(spanpp_core.upscale(model, image, tile=64), expected)
 
 
 def test_what_is_far_from_a_highlight_does_not_change_at_all(bundled):
@@ -210,6 +210,8 @@ def test_nearness_falls_from_one_to_nothing():
 def test_progress_runs_once_from_start_to_end(model):
     seen: list[float] = []
     image = torch.cat([photo() * 4, photo()])
-    spanpp_core.upscale(model, image, 32, lambda done, total: seen.append(done / total))
+    spanpp_core.upscale(
+        model, image, tile=32, on_progress=lambda done, total: seen.append(done / total)
+    )
     assert seen == sorted(seen)
     assert seen[-1] == 1

@@ -104,7 +104,7 @@ def test_images_come_from_any_memory_and_go_to_any(make, backend, scale):
     for tile in (None, 40):
         for source, given in images.items():
             for target, out in outs.items():
-                upscale(model, given, tile, out=out.zero_())
+                upscale(model, given, tile=tile, out=out.zero_())
                 off = (out.float().cpu() - expected).abs().max()
                 assert off < most, f"{source} to {target}, tile {tile}"
     assert_ran(model)
@@ -124,8 +124,8 @@ def test_the_gpu_may_be_the_default_device_of_a_program(make):
     for scale in SCALES:
         view = model.at_scale(scale)
         with torch.device("cuda"):
-            found = upscale(view, frames, 40)
-        torch.testing.assert_close(found, upscale(view, frames, 40))
+            found = upscale(view, frames, tile=40)
+        torch.testing.assert_close(found, upscale(view, frames, tile=40))
 
 
 def test_threads_of_a_host_share_a_model(make):
@@ -135,7 +135,7 @@ def test_threads_of_a_host_share_a_model(make):
 
     def run(index: int) -> Tensor:
         with torch.inference_mode():
-            return upscale(model, frames[index : index + 1], 64)
+            return upscale(model, frames[index : index + 1], tile=64)
 
     with ThreadPoolExecutor(4) as pool:
         for found, alone in zip(pool.map(run, range(8)), expected):
@@ -156,7 +156,12 @@ def test_a_gpu_that_is_full_runs_smaller_tiles(network, photo, backend):
         most / torch.cuda.get_device_properties(device).total_memory
     )
     try:
-        found = upscale(model, image, 1000, lambda done, total: totals.append(total))
+        found = upscale(
+            model,
+            image,
+            tile=1000,
+            on_progress=lambda done, total: totals.append(total),
+        )
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert totals[-1] > 1, "it fitted"
@@ -186,6 +191,6 @@ def test_compiled_it_gives_the_same_pixels(make):
     expected = upscale(make().with_backend("torch"), image)
     model = make().to("cuda").with_backend("compile")
     for tile in (None, 40):
-        found = upscale(model, image, tile)
+        found = upscale(model, image, tile=tile)
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
     assert_ran(model)

@@ -46,7 +46,12 @@ def test_results_and_progress_are_the_same_when_ended_late(model, monkeypatch):
         monkeypatch.setattr(tiled, "Pipeline", kind)
         monkeypatch.setattr(tiled, "pixels_that_fit", lambda *_, **__: 1)
         results.append(
-            upscale(model, image, 25, lambda d, t, to=progress: to.append((d, t)))
+            upscale(
+                model,
+                image,
+                tile=25,
+                on_progress=lambda d, t, to=progress: to.append((d, t)),
+            )
         )
     assert torch.equal(*results)
     assert seen[Late] == seen[Pipeline]

@@ -106,6 +106,7 @@ def test_what_is_no_factor_is_named(text):
         ({"factor": float("nan")}, "factor nan"),
         ({"longer_side": -1}, "longer side -1"),
         ({"multiple_of": 0}, "multiples of 0"),
+        ({"to_multiple": "pad"}, "to_multiple is 'pad'; give one of"),
     ],
 )
 def test_impossible_sizes_are_named(given, message):

@@ -103,10 +103,10 @@ def test_only_more_than_one_job_is_staged(model, monkeypatch, staged, tile):
     streams = CopyStreams(Stream(), Stream())
     monkeypatch.setattr(pipeline, "copy_streams", lambda device: streams)
     image = torch.rand(1, 4, 60, 90)[:, :3]
-    expected = upscale(model, image, tile)
+    expected = upscale(model, image, tile=tile)
     staged_before = len(staged)
     monkeypatch.setattr(pipeline, "copy_streams", lambda device: None)
-    result = upscale(model, image, tile)
+    result = upscale(model, image, tile=tile)
     assert torch.equal(result, expected)
     assert (staged_before > 0) == (tile is not None)
     assert len(staged) == staged_before

@@ -46,7 +46,7 @@ def test_tiled_equals_untiled(height, width, scale, tile, count, kernel_size):
     model = in_float64(kernel_size).at_scale(scale)
     image = torch.rand(count, 3, height, width, dtype=torch.float64)
     tile = max(tile, 12)
-    result = spanpp_core.upscale(model, image, tile)
+    result = spanpp_core.upscale(model, image, tile=tile)
     assert (result - untiled(model, image)).abs().max() < 1e-12
 
 
@@ -153,7 +153,7 @@ def test_writes_into_what_it_is_given_and_leaves_the_image_alone(model):
     before = image.clone()
     buffer = torch.empty(2, 14, 18, 3)
     out = buffer.movedim(-1, 1)
-    result = spanpp_core.upscale(model, image.movedim(-1, 1), 16, out=out)
+    result = spanpp_core.upscale(model, image.movedim(-1, 1), tile=16, out=out)
     assert result is out
     expected = untiled(model, image.movedim(-1, 1).contiguous())
     torch.testing.assert_close(buffer.movedim(-1, 1), expected)
@@ -172,7 +172,7 @@ def test_alike_tiles_run_as_one_batch(model, monkeypatch):
     spanpp_core.upscale(model, torch.rand(5, 3, 8, 8))
     assert sizes == [5]
     sizes.clear()
-    spanpp_core.upscale(model, torch.rand(1, 3, 160, 160), 16)
+    spanpp_core.upscale(model, torch.rand(1, 3, 160, 160), tile=16)
     assert max(sizes) > 4
     assert sum(sizes) == 64
 
@@ -244,7 +244,7 @@ def test_progress_and_cancellation_per_tile(model):
             raise Stop
 
     with pytest.raises(Stop):
-        spanpp_core.upscale(model, image, 16, watch)
+        spanpp_core.upscale(model, image, tile=16, on_progress=watch)
     assert reports[-1][0] >= 4
     assert all(total == 16 for _, total in reports)
 
@@ -275,6 +275,18 @@ def test_wrong_out_and_tile_are_named(model):
     whole_numbers = torch.empty(1, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"out is torch.uint8; expected floating"):
         spanpp_core.upscale(model, image, out=whole_numbers)
+    with pytest.raises(ValueError, match="tile is 0"):
+        spanpp_core.upscale(model, image, tile=0)
+
+
+def test_other_libraries_images_and_plain_numbers_are_named(model):
+    image = torch.rand(1, 3, 8, 8)
+    with pytest.raises(TypeError, match="image is a ndarray; expected a tensor"):
+        spanpp_core.upscale(model, image.numpy())
+    with pytest.raises(TypeError, match=r"size is 2; give a Size, such as"):
+        spanpp_core.upscale(model, image, 2)
+    with pytest.raises(ValueError, match="fractional is 'exact'; give one of"):
+        spanpp_core.upscale(model, image, fractional="exact")
 
 
 @pytest.mark.parametrize("factor", [1, 1.0001])
@@ -283,13 +295,13 @@ def test_a_result_is_not_written_where_the_image_is_still_read(model, factor):
     frames, size = torch.rand(4, 3, 40, 40), spanpp_core.Size(factor=factor)
     for image, out in ((frames, frames), (frames[:2], frames[1:3])):
         with pytest.raises(ValueError, match="out lies in the memory of the image"):
-            spanpp_core.upscale(model, image, 16, size=size, out=out)
+            spanpp_core.upscale(model, image, tile=16, size=size, out=out)
     before = frames.clone()
-    result = spanpp_core.upscale(model, frames[:2], 16, size=size, out=frames[2:])
+    result = spanpp_core.upscale(model, frames[:2], tile=16, size=size, out=frames[2:])
     assert torch.equal(frames[:2], before[:2])
-    assert torch.equal(result, spanpp_core.upscale(model, before[:2], 16, size=size))
-    with pytest.raises(ValueError, match="tile is 0"):
-        spanpp_core.upscale(model, image, 0)
+    assert torch.equal(
+        result, spanpp_core.upscale(model, before[:2], tile=16, size=size)
+    )
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def by_core(pixels: np.ndarray, scale: float, tile: int | None = None) -> np.nda
     """What `spanpp_core.upscale` makes of RGB pixels, in [0, 255] and unrounded."""
     model = spanpp_core.load(MODEL).at_scale(scale)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    return 255 * spanpp_core.upscale(model, x, tile)[0].permute(1, 2, 0).numpy()
+    return 255 * spanpp_core.upscale(model, x, tile=tile)[0].permute(1, 2, 0).numpy()
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
