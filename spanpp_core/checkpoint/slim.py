@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load, save  # pyright: ignore
 from torch import Tensor
 
+from ..errors import PrecisionError
 from ..whole_file import write_whole
 from .canonical import Checkpoint
 
 CONTINUOUS = "continuous"
 """The metadata that says "true" of a model trained on fractional scales too."""
-
 
 REPAIR = "repair"
 """The metadata that tells a repair model, 1, and those on the way to it, from clean ones."""
@@ -56,7 +56,7 @@ def write_slim(
         dtype: float32, float16 or bfloat16, of the stored weights.
 
     Raises:
-        ValueError: A weight is too large for ``dtype``.
+        PrecisionError: A weight is too large for ``dtype``.
     """
     write_whole(Path(path), slim_content(checkpoint, dtype))
 
@@ -65,7 +65,7 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
     """Returns what `write_slim` writes.
 
     Raises:
-        ValueError: A weight is too large for ``dtype``.
+        PrecisionError: A weight is too large for ``dtype``.
     """
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
@@ -73,7 +73,7 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
     }
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise ValueError(
+            raise PrecisionError(
                 f"{name} holds values too large for {dtype}; store float32 instead"
             )
     facts = {

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tiny import DATA, TINY, training_network
 
 import spanpp_core
-from spanpp_core import checkpoint
+from spanpp_core import PrecisionError, checkpoint
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
@@ -164,6 +164,6 @@ def test_what_trainers_store_beside_weights_is_no_obstacle(training_state, tmp_p
 def test_values_too_large_for_half_are_not_written(training_state, tmp_path: Path):
     training_state["conv_cat.bias"][0] = 1e5
     found = checkpoint.parse(training_state)
-    with pytest.raises(ValueError, match="holds values too large"):
+    with pytest.raises(PrecisionError, match="holds values too large"):
         checkpoint.write_slim(tmp_path / "m.safetensors", found, torch.float16)
     assert list(tmp_path.iterdir()) == []
