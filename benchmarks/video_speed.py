@@ -27,8 +27,9 @@ import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor, prepare
 from spanpp_core.backends import chosen
 from spanpp_core.video import codecs_here, upscale_video
+from spanpp_core.video.decoder import decoded, pixels
 from spanpp_core.video.encoder import Encoder, Format
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.source import probe
 
 TWICE = Size(factor=2)
 

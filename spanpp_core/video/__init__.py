@@ -1,6 +1,6 @@
 """Videos, through PyAV: decoded, upscaled and encoded frame by frame.
 
-As a frame flows: `source` -> `colour` -> the engine -> `colour` -> `encoder` ->
+As a frame flows: `source` -> `decoder` -> `colour` -> the engine -> `colour` -> `encoder` ->
 `segments` -> `remux`; `upscaling` leads it in the threads of `stages`. `codecs` says what
 can be written, and all of them use `pyav`.
 """

@@ -6,6 +6,7 @@ Three threads work side by side: one decodes, the caller's runs the network, one
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,11 +25,12 @@ from ..engine.tiled import Progress
 from ..engine.transfer import Handover, copy_streams, on_stream
 from ..engine.upscaling import prepare
 from ..errors import VideoError
+from .decoder import decoded, pixels
 from .encoder import Encoder, Format
 from .pyav import pyav
 from .remux import dry_run, remux
 from .segments import EncodedFrame, SegmentFolder, in_decoding_order
-from .source import Clip, decoded, pixels, probe
+from .source import Clip, probe
 from .stages import ahead, behind
 
 QUEUED_FRAMES = 2
@@ -60,8 +62,8 @@ class Summary:
 
 def upscale_video(
     model: SpanPPDescriptor,
-    source: Path,
-    result: Path,
+    source: str | os.PathLike[str],
+    result: str | os.PathLike[str],
     size: Size | None = None,
     *,
     codec: str | None = None,
@@ -106,6 +108,7 @@ def upscale_video(
         ScaleError: The size is more than 8 times the input.
         MemoryError: As for `upscale`.
     """
+    source, result = Path(source), Path(result)
     if result.is_dir():
         raise VideoError(f"{result} is a folder; choose another name for the result")
     clip = probe(source, start, end)

@@ -12,7 +12,8 @@ from clips import contents
 
 import spanpp_core
 from spanpp_core.video import upscale_video
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.decoder import decoded, pixels
+from spanpp_core.video.source import probe
 
 BT2020, BT2020_MATRIX = 9, 9
 PQ, HLG = 16, 18

@@ -10,7 +10,8 @@ import torch
 
 from spanpp_core.errors import VideoError
 from spanpp_core.video import Sound, write_images
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.decoder import decoded, pixels
+from spanpp_core.video.source import probe
 
 
 @pytest.fixture

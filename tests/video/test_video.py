@@ -27,7 +27,8 @@ from front_door import spanpp
 
 from spanpp_core import Size, SpanPPDescriptor, VideoError, optional, upscale
 from spanpp_core.video import codecs_here, upscale_video
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.decoder import decoded, pixels
+from spanpp_core.video.source import probe
 
 
 def upscaled(model: SpanPPDescriptor, source: Path, **options) -> Contents:
@@ -57,8 +58,9 @@ def test_frames_are_those_of_the_network(tmp_path, model):
     """Through a lossless codec, so that only rounding is between them."""
     source = write_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format="yuv444p")
     clip = probe(source)
-    upscale_video(model, source, tmp_path / "out.mkv", TWICE, codec="ffv1")
-    made = probe(tmp_path / "out.mkv")
+    result = str(tmp_path / "out.mkv")
+    upscale_video(model, str(source), result, TWICE, codec="ffv1")
+    made = probe(result)
     assert made.pixel_format == clip.pixel_format == "yuv444p"
     pairs = zip(decoded(clip), decoded(made))
     for (pts, _, frame), (out_pts, _, out_frame) in pairs:

@@ -15,7 +15,8 @@ from stand_in_host import Host, Interrupted, VideoFromComponents, VideoFromFile
 
 import spanpp_core
 from spanpp_core.video.colour import Encoding, to_planes, to_rgb
-from spanpp_core.video.source import decoded, pixels, probe
+from spanpp_core.video.decoder import decoded, pixels
+from spanpp_core.video.source import probe
 
 sys.path.append(str(Path(__file__).parents[2] / "video"))
 from clips import contents, write_clip
