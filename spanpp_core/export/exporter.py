@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Exported:
 def export(
     checkpoint: Checkpoint,
     name: str,
-    folder: Path,
+    folder: str | os.PathLike[str],
     formats: Sequence[str],
     scales: Sequence[float] = (),
     options: ExportOptions | None = None,
@@ -67,10 +68,10 @@ def export(
     Example::
 
         model = checkpoint.read("model.pth")
-        for file in export(model, "model", Path("exported"), ["onnx"], [2, 4]):
+        for file in export(model, "model", "exported", ["onnx"], [2, 4]):
             print(file.paths, file.difference)
     """
-    options = options or ExportOptions()
+    folder, options = Path(folder), options or ExportOptions()
     if any(FORMATS[each].computes for each in formats if each in FORMATS):
         checkpoint.check_dtype(options.dtype)
     trained = checkpoint.hyper.scales

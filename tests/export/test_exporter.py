@@ -46,7 +46,7 @@ def test_torchscript_and_slim_files(any_model, tmp_path):
 def test_each_file_is_named_for_its_scale(small_model, tmp_path):
     files = list(export(small_model, "m", tmp_path, ["torchscript"], [3, 1.0, 3]))
     assert names(files) == ["m_x3.torchscript.pt", "m_x1.torchscript.pt"]
-    files = list(export(small_model, "m", tmp_path, ["torchscript"]))
+    files = list(export(small_model, "m", str(tmp_path), ["torchscript"]))
     assert names(files) == ["m_x2.torchscript.pt"], "the default scale"
 
 
