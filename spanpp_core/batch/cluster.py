@@ -177,10 +177,10 @@ class Worker:
         return {"line": outcome.line, "failed": outcome.failed}
 
     def _upscaled(self, source: Place, result: Place) -> Outcome:
-        if not self._overwrite and result.is_file():
-            return already_there(result)
         if source == result:
             raise BatchError(f"{source} would replace itself; choose another folder")
+        if not self._overwrite and result.is_file():
+            return already_there(result)
         with tempfile.TemporaryDirectory(prefix="spanpp-") as folder:
             made = result.path(Path(folder, "out"))
             pair = Pair(source.fetched(Path(folder, "in")), made)

@@ -82,12 +82,11 @@ class Upscaler:
 
     def file(self, pair: Pair, on_progress: Progress) -> Outcome:
         """Upscales an image or a video; an existing result is left as it is."""
-        is_there = pair.result.exists() and not pair.result.is_dir()
-        if is_there and not self._settings.overwrite:
-            return already_there(pair.result)
-        run = self._video if is_video(pair.source) else self._image
         try:
             pair.check()
+            if pair.result.exists() and not self._settings.overwrite:
+                return already_there(pair.result)
+            run = self._video if is_video(pair.source) else self._image
             return Outcome(run(pair, on_progress), failed=False)
         except FAILURES as error:
             named = isinstance(error, _NAMES_THE_FILE)

@@ -26,6 +26,7 @@ app = typer.Typer(
     name="spanpp",
     help="Super-resolution at any scale, chosen at run time.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )

@@ -51,13 +51,15 @@ def print_outcomes(outcomes: Iterator[Outcome], total: int) -> int:
 
 
 def _progress() -> Progress:
+    console = Console(stderr=True, markup=False, highlight=False)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True, markup=False, highlight=False),
+        console=console,
         transient=True,
+        disable=not console.is_interactive,  # a log would get an empty line
     )
 
 

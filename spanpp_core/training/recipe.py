@@ -160,7 +160,8 @@ class Recipe:
         """Reads a TOML file, and puts what was ``given`` beside it before it.
 
         Raises:
-            TrainingError: The file is not TOML, or has a key or a value of another kind
+            OSError: The file cannot be read.
+            TrainingError: It is not TOML, or has a key or a value of another kind
                 than the fields of this class.
         """
         found = {} if path is None else _toml(path)
@@ -247,5 +248,5 @@ def _toml(path: Path) -> dict[str, Any]:
     loads = require("Reading a recipe", "train", name).loads
     try:
         return loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise TrainingError(f"{path}: {first_line(error)}") from error

@@ -36,6 +36,8 @@ FP16 = ("--precision", "fp16")
         (["upscale", "in.png", "in.txt", "-o", "x.png"], "give a folder"),
         (["upscale", "empty", "-o", "x"], "no images or videos in empty"),
         (["upscale", "in.png", "-o", "in.png", "--overwrite"], "replace itself"),
+        (["upscale", "in.png", "-o", "in.png"], "replace itself"),
+        (["upscale", "sub", "-o", "sub"], "replace itself"),
         (["upscale", "two.tif", "-o", "x"], "has 2 pages"),
         (["upscale", "[b].png", "-o", "x"], "[b].png: no such file"),
         (
@@ -53,6 +55,11 @@ FP16 = ("--precision", "fp16")
         (["upscale", "in.png", "-o", "x", "-r", "1", "-m", "m.pth"], "m_repair.pth"),
         (["upscale", "in.png", "-o", "x", "-m", "big.pth", *FP16], "use float32"),
         (["export", "big.pth", "-o", "x", "-f", "torchscript", *FP16], "use float32"),
+        (["export", "big.pth", "-o", "x", "-f", "safetensors", *FP16], "store float32"),
+        (
+            ["train", "sub", "-o", "x", "--recipe", "no.toml"],
+            "spanpp: no.toml: No such",
+        ),
         (["upscale", "phtoos", "-o", "x"], "phtoos: no such file"),
         (["upscale", "", "-o", "x"], "a name is empty"),
         (["upscale", "in.png", "-o", ""], "a name is empty"),
