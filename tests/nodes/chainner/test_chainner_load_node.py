@@ -1,4 +1,4 @@
-"""The repair slider of Load SpanPP, which must be 0 where a chain has no value for it.
+"""What Load SpanPP registers: its repair slider, and that it is suggested.
 
 chaiNNer is replaced by what its two generations do; tests/hosts/chainner has the real one.
 """
@@ -48,10 +48,8 @@ class SliderOfMain(BaseInput):
         return self
 
 
-@pytest.mark.parametrize("slider", [SliderOfTheRelease, SliderOfMain])
-def test_repair_may_be_missing_and_is_zero_then(
-    monkeypatch: pytest.MonkeyPatch, slider: type[BaseInput]
-):
+def registered(monkeypatch: pytest.MonkeyPatch, slider: type[BaseInput]) -> MagicMock:
+    """Imports the node, and returns the chaiNNer that it was registered with."""
     host = MagicMock(BaseInput=BaseInput, SliderInput=slider)
     host.PthFileInput = BaseInput
     for name in (
@@ -67,5 +65,19 @@ def test_repair_may_be_missing_and_is_zero_then(
     assert spec
     assert spec.loader
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return host
+
+
+@pytest.mark.parametrize("slider", [SliderOfTheRelease, SliderOfMain])
+def test_repair_may_be_missing_and_is_zero_then(
+    monkeypatch: pytest.MonkeyPatch, slider: type[BaseInput]
+):
+    host = registered(monkeypatch, slider)
     _, repair = host.io_group.register.call_args.kwargs["inputs"]
     assert (repair.optional, repair.default) == (True, 0)
+
+
+def test_it_is_suggested_where_a_model_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    """As chaiNNer's own Load Model is."""
+    host = registered(monkeypatch, SliderOfMain)
+    host.SpanPPModelOutput().with_id().suggest.assert_called_once_with()
