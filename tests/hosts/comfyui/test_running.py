@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 import spanpp_core
 
 from .prompts import frames, load, node, save, saved_pixels, upscale
-from .server import ComfyServer, executed_nodes, messages_of
+from .server import PACK, ComfyServer, executed_nodes, messages_of
 
 MEBIBYTE = 2**20
 
@@ -91,6 +92,33 @@ def test_channels_are_kept(comfy: ComfyServer, channels: int) -> None:
     entry = comfy.run(prompt)
     assert entry["outputs"]["5"]["text"] == [str(round(41 * 1.5))]
     assert saved_pixels(comfy, entry, "6").shape == (50, 62, channels)
+
+
+def test_a_mask_becomes_the_alpha_of_the_larger_image(comfy: ComfyServer) -> None:
+    mask = {"value": 1.0, "width": 40, "height": 30}
+    prompt = {
+        "1": load(),
+        "2": frames(1, 30, 40),
+        "3": node("SolidMask", **mask),
+        "4": node("FeatherMask", mask=["3", 0], left=10, top=0, right=0, bottom=0),
+        "5": upscale("1", "2", mask=["4", 0]),
+        "6": node("JoinImageWithAlpha", image=["5", 0], alpha=["5", 4]),
+        "7": save("6", "alpha"),
+    }
+    alpha = saved_pixels(comfy, comfy.run(prompt), "7")[..., 3]
+    assert alpha.shape == (60, 80)
+    assert (alpha[:, 24:] == 0).all(), "the mask is 1 there: nothing is seen"
+    assert (np.diff(alpha[:, :18]) < 0).all()
+    assert alpha[:, 0].min() > 200
+
+
+def test_the_prompt_in_the_docs_runs(comfy: ComfyServer) -> None:
+    page = (PACK / "docs" / "comfyui.md").read_text("utf-8")
+    prompt = json.loads(page.partition("```json")[2].partition("```")[0])
+    with Image.open(comfy.base / "input" / "example.png") as image:
+        width, height = image.size
+    made = saved_pixels(comfy, comfy.run(prompt), "4")
+    assert made.shape == (round(1.5 * height), round(1.5 * width), 3)
 
 
 def test_many_frames_need_the_result_and_little_more(comfy: ComfyServer) -> None:
