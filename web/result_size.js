@@ -97,6 +97,7 @@ const THROUGH = {
   VAEDecodeTiled: "samples",
   KSampler: "latent_image",
   KSamplerAdvanced: "latent_image",
+  JoinImageWithAlpha: "image",
 };
 
 // Returns the {width, height} of what comes out of a node, or null where it cannot be told.

@@ -68,6 +68,9 @@ class SpanPPCompare(io.ComfyNode):
     @override
     @classmethod
     def execute(cls, before: Tensor, after: Tensor, divider: float) -> io.NodeOutput:
+        shared = min(before.shape[-1], after.shape[-1])
+        if shared == 3:  # only one of them has alpha
+            before, after = before[..., :3], after[..., :3]
         comparison = split_view(
             before.movedim(-1, 1), after.movedim(-1, 1), divider
         ).movedim(1, -1)

@@ -216,6 +216,7 @@ UPSCALE = {"comfyClass": "SpanPPUpscale", "spanppResult": {"width": 9, "height":
 REROUTE = {"type": "Reroute", "inputs": {"": "*"}}
 DECODE = {"comfyClass": "VAEDecode", "inputs": {"samples": "LATENT", "vae": "VAE"}}
 SAMPLER = {"comfyClass": "KSampler", "inputs": {"latent_image": "LATENT"}}
+JOIN = {"comfyClass": "JoinImageWithAlpha", "inputs": {"alpha": "", "image": "IMAGE"}}
 SCALE = {"comfyClass": "ImageScale", "inputs": {"upscale_model": "X", "image": "IMAGE"}}
 BETWEEN = {**UPSCALE, "inputs": SCALE["inputs"]}
 OFF = {"mode": BYPASSED}
@@ -233,6 +234,7 @@ OFF = {"mode": BYPASSED}
         ([LATENT, SAMPLER, DECODE], [640, 512]),
         ([LATENT, SAMPLER | OFF, DECODE], [640, 512]),
         ([LATENT, DECODE | OFF], None),
+        ([DEMO, JOIN], [384, 288]),
         ([LATENT | {"linked": "width"}, DECODE], None),
         ([{"comfyClass": "LoadImage"}], None),
     ],

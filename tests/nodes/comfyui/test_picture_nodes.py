@@ -30,6 +30,15 @@ def test_compare_shows_one_picture_of_a_batch_in_colour(
     assert "first of 5 frames" in output.ui["text"][0]
 
 
+def test_compare_leaves_out_alpha_that_only_one_picture_has(host: Host) -> None:
+    before, after = images(1, 4, 4, 3), images(1, 8, 8, 4)
+    node = host.node("SpanPPCompare")
+    expected = node.execute(before, after[..., :3], 0.5).values[0]
+    assert torch.equal(node.execute(before, after, 0.5).values[0], expected)
+    with pytest.raises(ValueError, match="1 images of 3 channels with 1 of 1"):
+        node.execute(before, after[..., :1], 0.5)
+
+
 def test_demo_photo_is_small_and_pans(host: Host) -> None:
     node = host.node("SpanPPDemoPhoto")
     (photo,) = node.execute(128, 1).values
