@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import sys
 from io import TextIOWrapper
@@ -25,4 +26,18 @@ def main() -> None:
         # Windows pipes hold few letters; others are written as numbers, as in errors
         sys.stdout.reconfigure(errors="backslashreplace")
     app = importlib.import_module(".app", __name__)
-    sys.exit(app.run(sys.argv[1:]))
+    given = sys.argv[1:]
+    sys.exit(app.run(expanded(given) if sys.platform == "win32" else given))
+
+
+def expanded(arguments: list[str]) -> list[str]:
+    """Puts file names in the place of ``*`` and ``?``, as shells other than Windows' do.
+
+    What matches nothing stays. Brackets are letters: Windows has them in file names.
+    """
+    names: list[str] = []
+    for each in arguments:
+        is_pattern = "*" in each or "?" in each
+        found = glob.glob(each.replace("[", "[[]")) if is_pattern else []
+        names += sorted(found) or [each]
+    return names

@@ -85,8 +85,8 @@ class FileFormat(ABC):
     """How far from the core a float32 file may be; see `verify.largest_difference`."""
 
     def tolerance(self, options: ExportOptions) -> float:
-        """Returns how far from the core a file may be."""
-        return self.exactness if options.precision == "fp32" else 2e-3
+        """Returns how far from the core a file may be: in float16 a step of 8 bits."""
+        return self.exactness if options.precision == "fp32" else 1 / 255
 
     def check(self, planned: PlannedFile) -> None:
         """Raises `ExportError` if the file cannot be made, before anything is.
