@@ -152,17 +152,7 @@ class SpanPPUpscaleFolder(io.ComfyNode):
         dtype = chosen_dtype(precision, spanpp, device)
         run = prepare(spanpp, TYPICAL, dtype=dtype, device=device)
         free = bring_to_device(spanpp, run.working_memory)
-        options = UpscaleOptions(
-            wanted,
-            "auto",
-            tile=None,
-            precision="auto",
-            codec=None,
-            crf=None,
-            overwrite=overwrite,
-            fastest=dtype,
-            free=free,
-        )
+        options = UpscaleOptions(wanted, overwrite=overwrite, fastest=dtype, free=free)
         report = _upscaled(cls, Upscaler(spanpp, options), work, source)
         show_text(cls, f"{len(work)} of {len(work)}")
         if len(report.failures) == len(work):

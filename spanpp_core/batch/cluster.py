@@ -87,7 +87,7 @@ def outcomes(
     pool: Pool,
     checkpoint: Checkpoint,
     pairs: Sequence[tuple[str, str]],
-    settings: UpscaleOptions,
+    options: UpscaleOptions,
 ) -> Iterator[Outcome]:
     """Upscales files on a cluster and yields the outcome of each, in any order.
 
@@ -97,7 +97,7 @@ def outcomes(
         pool: The workers wanted.
         checkpoint: The model.
         pairs: The result of `pairs`. Plain paths must exist on every machine.
-        settings: As for `Upscaler`.
+        options: As for `Upscaler`.
 
     Raises:
         MissingPackageError: Ray is not installed.
@@ -118,7 +118,7 @@ def outcomes(
         )
         done = parts.map(
             Worker,
-            fn_constructor_args=(checkpoint, settings, pool.device, ledger.remote()),
+            fn_constructor_args=(checkpoint, options, pool.device, ledger.remote()),
             # files queued at a worker would wait behind a long video
             compute=ray.data.ActorPoolStrategy(
                 size=min(count, len(files)), max_tasks_in_flight_per_actor=2
@@ -153,14 +153,14 @@ class Worker:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        settings: UpscaleOptions,
+        options: UpscaleOptions,
         device: str | None,
         ledger: Any,
     ) -> None:
         """Loads the model onto the device that Ray assigned to this process."""
-        network = load(checkpoint, device=device_named(device))
-        self._overwrite = settings.overwrite
-        self._upscaler = Upscaler(network, replace(settings, overwrite=True))
+        model = load(checkpoint, device=device_named(device))
+        self._overwrite = options.overwrite
+        self._upscaler = Upscaler(model, replace(options, overwrite=True))
         self._ledger = ledger
         self._wait: Callable[[Any], int] = importlib.import_module("ray").get
 

@@ -47,15 +47,15 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """How files are upscaled; each is an option of ``spanpp upscale``."""
+    """How files are upscaled: the options of ``spanpp upscale``, and what a host knows."""
 
     size: Size
-    fractional: Fractional
-    tile: int | None
-    precision: Precision
-    codec: str | None
-    crf: int | None
-    overwrite: bool
+    fractional: Fractional = "auto"
+    tile: int | None = None
+    precision: Precision = "auto"
+    codec: str | None = None
+    crf: int | None = None
+    overwrite: bool = False
     backend: Backend = "auto"
     fastest: torch.dtype | None = None
     """What "auto" runs images of 8 bits in; None: what the device is fastest in."""
@@ -76,15 +76,15 @@ class Outcome:
 class Upscaler:
     """A model and the options to upscale files with."""
 
-    def __init__(self, network: SpanPPDescriptor, settings: UpscaleOptions) -> None:
-        self._network = network.with_backend(settings.backend)
-        self._settings = settings
+    def __init__(self, model: SpanPPDescriptor, options: UpscaleOptions) -> None:
+        self._model = model.with_backend(options.backend)
+        self._options = options
 
     def file(self, pair: Pair, on_progress: Progress) -> Outcome:
         """Upscales an image or a video; an existing result is left as it is."""
         try:
             pair.check()
-            if pair.result.exists() and not self._settings.overwrite:
+            if pair.result.exists() and not self._options.overwrite:
                 return already_there(pair.result)
             run = self._video if is_video(pair.source) else self._image
             return Outcome(run(pair, on_progress), failed=False)
@@ -94,23 +94,23 @@ class Upscaler:
 
     def _at_depth(self, bits: int) -> SpanPPDescriptor:
         """Returns the model in the dtype for images of ``bits`` bits per channel."""
-        precision = self._settings.precision
+        precision = self._options.precision
         if precision != "auto":
-            return self._network.with_dtype(DTYPES[precision])
+            return self._model.with_dtype(DTYPES[precision])
         if bits > 8:
-            return self._network.with_dtype(torch.float32)
-        fastest = self._settings.fastest or fastest_dtype(self._network.device)
-        return self._network.with_dtype(fitting_dtype(self._network, fastest))
+            return self._model.with_dtype(torch.float32)
+        fastest = self._options.fastest or fastest_dtype(self._model.device)
+        return self._model.with_dtype(fitting_dtype(self._model, fastest))
 
     def _image(self, pair: Pair, on_progress: Progress) -> str:
         found = images.header(pair.source)
         run = prepare(
             self._at_depth(found.bits),
             (found.height, found.width),
-            self._settings.size,
-            fractional=self._settings.fractional,
-            tile=self._settings.tile,
-        ).with_free_memory(self._settings.free)
+            self._options.size,
+            fractional=self._options.fractional,
+            tile=self._options.tile,
+        ).with_free_memory(self._options.free)
         # float images may run twice, see `engine.dynamic_range`
         _check_memory(run, found.channels * (2 if found.bits > 16 else 1))
         images.check_writable(pair.result, *run.output_size)
@@ -127,13 +127,13 @@ class Upscaler:
             self._at_depth(8),
             pair.source,
             pair.result,
-            self._settings.size,
-            codec=self._settings.codec,
-            crf=self._settings.crf,
-            fractional=self._settings.fractional,
-            tile=self._settings.tile,
+            self._options.size,
+            codec=self._options.codec,
+            crf=self._options.crf,
+            fractional=self._options.fractional,
+            tile=self._options.tile,
             on_progress=on_progress,
-            free=self._settings.free,
+            free=self._options.free,
         )
         return _described(pair, made)
 

@@ -219,7 +219,7 @@ def upscale(
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
     if ray is None and (workers or gpus_per_worker):
         raise SpanPPError("--workers and --gpus-per-worker need --ray")
-    settings = UpscaleOptions(
+    options = UpscaleOptions(
         Size(
             factor=None if scale is None else parse_factor(scale),
             fit=None if fit is None else _box(fit),
@@ -231,13 +231,13 @@ def upscale(
             multiple_of=multiple_of,
             to_multiple=to_multiple,
         ),
-        fractional,
-        tile,
-        precision,
-        codec,
-        crf,
-        overwrite,
-        backend,
+        fractional=fractional,
+        tile=tile,
+        precision=precision,
+        codec=codec,
+        crf=crf,
+        overwrite=overwrite,
+        backend=backend,
     )
     if ray is None and any(Place(each).is_url for each in (*inputs, out)):
         raise SpanPPError("URLs of object stores need --ray")
@@ -246,10 +246,10 @@ def upscale(
     if precision != "auto":
         checkpoint.check_dtype(DTYPES[precision])
     if ray is None:
-        network = load(checkpoint, device=device_named(device))
-        return upscale_files(Upscaler(network, settings), work)
+        loaded = load(checkpoint, device=device_named(device))
+        return upscale_files(Upscaler(loaded, options), work)
     pool = cluster.Pool(workers, gpus_per_worker, device)
-    outcomes = cluster.outcomes(ray, pool, checkpoint, work, settings)
+    outcomes = cluster.outcomes(ray, pool, checkpoint, work, options)
     return print_outcomes(outcomes, len(work))
 
 

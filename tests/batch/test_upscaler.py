@@ -32,7 +32,7 @@ def test_what_does_not_name_the_file_is_told_with_its_name(
     source = tmp_path / "in.png"
     Image.new("RGB", (8, 8)).save(source)
     monkeypatch.setattr(images, "read", read)
-    options = UpscaleOptions(Size(), "auto", None, "fp32", None, None, overwrite=False)
+    options = UpscaleOptions(Size(), precision="fp32")
     outcome = Upscaler(model, options).file(Pair(source, tmp_path / "out.png"), print)
     assert outcome.failed
     assert words in outcome.line
@@ -50,7 +50,7 @@ def test_only_files_of_floating_point_are_looked_at_for_other_values(
     monkeypatch.setattr(dynamic_range, "_ends", _noting(dynamic_range._ends, looked))
     source = tmp_path / name
     Image.new("F" if looks else "RGB", (8, 8)).save(source)
-    options = UpscaleOptions(Size(), "auto", None, "fp32", None, None, overwrite=False)
+    options = UpscaleOptions(Size(), precision="fp32")
     result = source.with_stem("out")
     assert not Upscaler(model, options).file(Pair(source, result), _silent).failed
     assert len(looked) == looks
