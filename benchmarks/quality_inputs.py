@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from spanpp_core.training.degradation import gaussian_blur, jpeg
-from spanpp_core.training.validation import degraded
+from spanpp_core.training.validation import downscaled
 
 Degrade = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 """From a small image (H, W, 3) in [0, 255] and a seed to the same, degraded."""
@@ -77,7 +77,7 @@ def pair(
         degradation: One of `DEGRADATIONS`.
         name: Of the photo: what noise is drawn from, so that it is always the same.
     """
-    low, full = degraded(photo, scale)
+    low, full = downscaled(photo, scale)
     pixels = (low[0].movedim(0, -1) * 255).round().byte().numpy()
     seed = zlib.crc32(f"{name} {scale}".encode())
     return as_tensor(DEGRADATIONS[degradation](pixels, seed)), full

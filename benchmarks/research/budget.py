@@ -31,7 +31,7 @@ from spanpp_core.training.folder import whole
 from spanpp_core.training.muon import split
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 from spanpp_core.training.schedule import Schedule
-from spanpp_core.training.validation import degraded
+from spanpp_core.training.validation import downscaled
 
 SPANPP_SCALES = (1, 2, 3, 4)
 
@@ -77,7 +77,7 @@ def score(upscale: Upscale, photos: Sequence[Tensor], scale: int) -> float:
     """Returns the mean PSNR-Y in dB, a border of ``scale`` pixels left out."""
     scores: list[float] = []
     for original in photos:
-        low, full = degraded(original, Fraction(scale))
+        low, full = downscaled(original, Fraction(scale))
         with torch.no_grad():
             made = upscale(low, scale).clamp(0, 1)
         scores.append(psnr_y(made, full, scale))

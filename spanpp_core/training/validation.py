@@ -18,7 +18,7 @@ from ..network.trainable import TrainableSpanPP
 from ..resize import resize
 
 
-def degraded(photo: Tensor, scale: Fraction) -> tuple[Tensor, Tensor]:
+def downscaled(photo: Tensor, scale: Fraction) -> tuple[Tensor, Tensor]:
     """Returns a low-resolution image (1, 3, h, w) and the photo that it was made from.
 
     It is an antialiased bicubic downscale, rounded to 8 bits as image files are. The photo
@@ -73,7 +73,7 @@ def _scores(
     for scale in scales:
         scores: list[float] = []
         for photo in photos:
-            low, full = degraded(photo, scale)
+            low, full = downscaled(photo, scale)
             made = upscaled(low, scale).clamp(0, 1)
             scores.append(psnr_y(made, full, math.ceil(scale)))
         found[f"psnr_y/x{float(scale):.4g}"] = mean(scores)
