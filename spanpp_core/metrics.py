@@ -20,6 +20,9 @@ def psnr_y(image: Tensor, original: Tensor, border: int = 0) -> float:
         original: The same shape.
         border: Pixels left out on each side; usually the scale, rounded up.
 
+    Raises:
+        ValueError: The shapes differ.
+
     Example:
         >>> import torch
         >>> black = torch.zeros(1, 3, 8, 8)
@@ -42,6 +45,9 @@ def ssim_y(image: Tensor, original: Tensor, border: int = 0) -> float:
         image: (N, 3, H, W) in [0, 1], 11 pixels or more beside the border.
         original: The same shape.
         border: Pixels left out on each side; usually the scale, rounded up.
+
+    Raises:
+        ValueError: The shapes differ.
     """
     _check_shapes(image, original)
     x, y = (_luma(each, border) for each in (image, original))

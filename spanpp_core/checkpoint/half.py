@@ -1,5 +1,6 @@
-"""How large the numbers of a network become: float16 ends at 65504, where others are
-infinite and the image black.
+"""Whether a network fits into float16: how large its numbers become.
+
+float16 ends at 65504; what is larger becomes infinite, and the image black.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ HEADROOM = 4.0
 """How much larger the maps of an image may be than those of `largest_value`."""
 
 _SIDE = 16
-"""Of the image that is tried, in pixels."""
+"""Side in pixels of the image that is tried."""
 
 
 def largest_value(hyper: Hyperparameters, state_dict: Mapping[str, Tensor]) -> float:
-    """Returns the largest size of a weight, fused, composed or generated, or of a map.
+    """Returns the largest magnitude of a network's weights and feature maps.
 
-    The network runs once, in float32 on the CPU, on black and white noise: 10 ms at 48
-    channels.
+    The weights are those that run: fused, composed (`LastLayers`) and generated. The maps
+    are those of black and white noise, in float32 on the CPU: 10 ms at 48 channels.
 
     Args:
         hyper: The network's.

@@ -216,14 +216,12 @@ def check(installation: PythonInstallation) -> None:
                 " PyTorch in chaiNNer's dependency manager, then run this again"
             )
     if "spanpp" in installation.versions:
-        own = (
-            ""
-            if not _is_this(installation.python)
-            else (
+        own = ""
+        if _is_this(installation.python):
+            own = (
                 "install this command into a Python of its own (python -m venv, or pipx) and"
                 " run it from there, and "
             )
-        )
         raise ChainnerError(
             f"the command-line package spanpp is in chaiNNer's Python, where it would take"
             f" the place of the nodes' own files: {own}remove it"

@@ -213,7 +213,7 @@ def train(
     elif workers is None:
         workers = 0 if chosen.type == "cpu" else min(16, os.cpu_count() or 1)
 
-    patches = partial(made.patches, photos)
+    patches, exact = partial(made.patches, photos), _validation_scales(made)
     stop = Stop(minutes)
     pixels = made.batch * devices * made.patch**2
     with Display(made.steps, pixels, console, fabric.is_global_zero) as display, stop:
@@ -223,7 +223,6 @@ def train(
             display.tell("weights", found)
             return found
 
-        exact = _validation_scales(made)
         if held_out:
             display.tell("bicubic", bicubic_by_scale(held_out, exact))
         done = loop.train(

@@ -100,8 +100,11 @@ class Recipe:
     weight_decay: float = 0.0
     """Of the body's matrices: the share of each that goes in a step, per learning rate."""
     warm_up: int = 100
+    """Steps over which the learning rate rises first; see `Schedule`."""
     tail: float = 0.5
+    """The share of the steps, at the end, over which it falls; see `Schedule`."""
     ema: float = 0.998
+    """The share of the averaged weights that a step keeps; see `Schedule`."""
     precision: TrainingPrecision = "fp32"
     seed: int = 0
 

@@ -22,6 +22,11 @@ def test_info(weights, capsys):
     assert "SpanPP" in capsys.readouterr().out
 
 
+def test_help_has_a_short_name(capsys):
+    assert spanpp("info", "-h") == 0
+    assert "Usage: " in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert spanpp("--version") == 0
     assert capsys.readouterr().out == f"spanpp {spanpp_core.__version__}\n"

@@ -186,7 +186,7 @@ def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
     out.write_bytes(b"precious")
     assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
     assert out.read_bytes() == b"precious"
-    assert "left as it is" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{out} exists, left as it is\n"
     assert spanpp("upscale", source, "-o", out, "-m", weights, "--overwrite") == 0
     assert Image.open(out).size == (16, 16)
 
