@@ -38,6 +38,7 @@ def expanded(arguments: list[str]) -> list[str]:
     names: list[str] = []
     for each in arguments:
         is_pattern = "*" in each or "?" in each
-        found = glob.glob(each.replace("[", "[[]")) if is_pattern else []
-        names += sorted(found) or [each]
+        pattern = each.replace("[", "[[]")  # of any folder, which Path.glob is not
+        found = sorted(glob.glob(pattern)) if is_pattern else []  # noqa: PTH207
+        names += found or [each]
     return names
