@@ -14,6 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from spanpp_core.training.photos import Photos
+from spanpp_core.training.recipe import Recipe
+
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "research"
 
 pytestmark = pytest.mark.skipif(
@@ -117,3 +120,15 @@ def test_the_protocol_runs_and_goes_on_with_what_is_missing(
     assert [row["seed"] for row in rows] == [0, 0, 1, 1]
     assert all(len(row["losses"]) == 2 for row in rows)
     assert "| SpanPP, alpha 1/3 | 0.001 |" in capsys.readouterr().out
+
+
+def test_short_trainings_keep_flat_colours_where_their_recipe_does(
+    monkeypatch, tmp_path, weights
+):
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    recipes = importlib.import_module("recipes")
+    given: dict[str, object] = {}
+    monkeypatch.setattr(recipes.loop, "train", lambda *_, **more: given.update(more))
+    recipe = Recipe(weights=str(weights), branches=False, colours=6.0)
+    recipes.trained(recipe, Photos(torch.empty(0, 3), []), tmp_path)
+    assert given["colours"] == 6
