@@ -44,7 +44,7 @@ class SpanPPUpscale(io.ComfyNode):
             search_aliases=[
                 *("super resolution", "superres", "enlarge image", "upscale image by"),
                 *("upscale image to size", "hires fix", "upscaler", "resize", "hd"),
-                "increase resolution",
+                *("increase resolution", "upscale mask", "transparent png"),
                 *("超分", "超分辨率", "放大图像", "图像放大", "放大"),
                 *("超解像", "拡大", "画像拡大", "アップスケール", "高解像度化"),
             ],
