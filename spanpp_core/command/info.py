@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from .. import checkpoint
 from ..descriptor import bundled_model
@@ -29,12 +26,9 @@ def info(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    table = Table(show_header=False, box=None)
-    table.add_column()
-    table.add_column(overflow="fold")
+    width = max(map(len, facts))
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), escape(str(value)))
-    Console().print(table)
+        print(f"{name.replace('_', ' '):<{width}}  {value}")
 
 
 def describe(path: Path) -> dict[str, Any]:
