@@ -40,8 +40,8 @@ SHAPES = (
     Shape(12, 4, 2, 1, 1),
 )
 """
-The first `MOST_TIMED` that fit into the shared memory of a GPU are timed, and the fastest
-one runs. The first and the last fit into the 99 KB that every such GPU has.
+Those of `Kind.timed_shapes` are timed, and the fastest one runs. The first and the last fit
+into the 99 KiB that every such GPU has.
 """
 
 MOST_TIMED = 3
@@ -82,6 +82,33 @@ class Kind(NamedTuple):
         weights = self.side**2 * units * self.outputs
         return 16 * (weights + shape.groups * shape.stages * units * plane)
 
+    def timed_shapes(self, block: int) -> list[Shape]:
+        """Returns the first `MOST_TIMED` shapes that fit into a GPU's shared memory.
+
+        Args:
+            block: Bytes of shared memory that one program may have there.
+        """
+        return [s for s in SHAPES if self.shared_bytes(s) <= block][:MOST_TIMED]
+
+    def on_gpu(self, shape: Shape, multiprocessor: int) -> Shape:
+        """Returns a shape with no more programs per multiprocessor than a GPU has room for.
+
+        The compiler divides the registers among them: for programs that never come it
+        would spill some.
+
+        Args:
+            shape: One that fits.
+            multiprocessor: Bytes of shared memory of a multiprocessor.
+        """
+        fit = multiprocessor // (self.shared_bytes(shape) + RESERVED)
+        return shape._replace(programs=min(shape.programs, fit))
+
+    def options(self, dtype: torch.dtype, shape: Shape) -> tuple[str, ...]:
+        """Returns the compiler's options for `SOURCE`, but the GPU."""
+        sizes = self._asdict() | shape._asdict()
+        defined = (f"-D{name.upper()}={value}" for name, value in sizes.items())
+        return ("-std=c++17", *defined, *TYPES[dtype])
+
 
 class Convolution:
     """A convolution of maps, and what follows it, on the current CUDA device.
@@ -97,17 +124,15 @@ class Convolution:
 
     def __init__(self, kind: Kind, dtype: torch.dtype, shape: Shape) -> None:
         self._cupy: Any = require("The backend cupy", "cupy", "cupy")
-        sizes = {name.upper(): value for name, value in kind._asdict().items()}
-        sizes |= {name.upper(): value for name, value in shape._asdict().items()}
-        options = ("-std=c++17", *(f"-D{k}={v}" for k, v in sizes.items()))
-        code = SOURCE.read_text("utf-8")
-        self._kernel = self._cupy.RawKernel(code, "convolution", options + TYPES[dtype])
+        gpu = self._cupy.cuda.Device().attributes
+        shape = kind.on_gpu(shape, gpu["MaxSharedMemoryPerMultiprocessor"])
+        self._kernel = self._cupy.RawKernel(
+            SOURCE.read_text("utf-8"), "convolution", kind.options(dtype, shape)
+        )
         self._kind, self._shape = kind, shape
         self._shared = kind.shared_bytes(shape)
         self._kernel.max_dynamic_shared_size_bytes = self._shared
-        gpu = self._cupy.cuda.Device().attributes
-        at_once = gpu["MaxSharedMemoryPerMultiprocessor"] // (self._shared + RESERVED)
-        self._most = min(shape.programs, at_once) * gpu["MultiProcessorCount"]
+        self._most = shape.programs * gpu["MultiProcessorCount"]
 
     def __call__(
         self,
@@ -234,9 +259,8 @@ def shape_times(
     taken: dict[Shape, list[float]] = {}
     with torch.no_grad(), torch.cuda.device(device):
         most = cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
-        fitting = [each for each in SHAPES if kind.shared_bytes(each) <= most]
         runs = {
-            shape: Convolution(kind, dtype, shape) for shape in fitting[:MOST_TIMED]
+            shape: Convolution(kind, dtype, shape) for shape in kind.timed_shapes(most)
         }
         first: Tensor | None = None
         for _ in range(6):

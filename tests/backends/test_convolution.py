@@ -122,6 +122,14 @@ def test_shapes_fit_into_the_shared_memory_that_gpus_have(channels):
     assert max(bytes_of) <= H100["MaxSharedMemoryPerBlockOptin"]
 
 
+@pytest.mark.parametrize(("optin", "programs"), [(99, 1), (163, 2), (227, 3)])
+def test_registers_are_divided_among_the_programs_that_fit_a_gpu(optin, programs):
+    kind = Kind(48, 48, 3)
+    shape = kind.on_gpu(SHAPES[0], (optin + 1) * 1024)
+    assert shape == SHAPES[0]._replace(programs=programs)
+    assert f"-DPROGRAMS={programs}" in kind.options(torch.float16, shape)
+
+
 def test_cupy_launches_in_a_stream_of_pytorch_without_a_warning():
     """CuPy 13 has one way, and CuPy 14 warns of it at each launch."""
     entered: list[int] = []
