@@ -21,6 +21,9 @@ OUT_OF_MEMORY = (
     "out_of_device_memory",  # Level Zero, on Intel GPUs
     "out_of_host_memory",
     "error_out_of_resources",  # not CUDA's LAUNCH_OUT_OF_RESOURCES: too many registers
+    "allocate memory block",  # older Intel GPUs, for blocks of more than 4 GB
+    "enough gpu video memory",  # DirectML
+    "invalid buffer size",  # Metal, for more than it gives to one tensor
     "could not create a primitive",  # oneDNN, in OpenVINO: also for want of memory
 )
 """How devices and their libraries say that memory is full, in lower case."""

@@ -165,15 +165,18 @@ def device_named(name: str | None) -> torch.device:
         DeviceError: The device named cannot be used here.
     """
     if name is None:
-        if torch.cuda.is_available():
+        xpu = getattr(torch, "xpu", None)  # not before PyTorch 2.3
+        kinds = {"cuda": torch.cuda, "xpu": xpu, "mps": torch.backends.mps}
+        for kind, of_pytorch in kinds.items():
+            if of_pytorch is None or not of_pytorch.is_available():
+                continue
             try:
-                return device_named("cuda")
+                return device_named(kind)
             except DeviceError as error:
                 message = "%s; running on the CPU"
                 logging.getLogger("spanpp").warning(message, error)
-                return torch.device("cpu")
-        mps = torch.backends.mps.is_available()
-        return torch.device("mps" if mps else "cpu")
+                break
+        return torch.device("cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum

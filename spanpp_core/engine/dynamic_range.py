@@ -183,6 +183,8 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
 
 def _ends(image: Tensor) -> Tensor:
     """Returns `extremes` where the image is, (2,)."""
+    if not image.is_cuda:  # other GPUs may not have the operator
+        image = image.cpu()
     # as it lies in memory: many times faster
     image = image.detach().permute(memory_order(image))
     ends = image.new_empty(2)

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import torch
@@ -106,6 +107,9 @@ def free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + held
+    if device.type == "xpu":  # not every Intel GPU says what other programs take
+        gpu = cast("Any", torch.xpu.get_device_properties(device))
+        return gpu.total_memory - torch.xpu.memory_allocated(device)
     return min(psutil.virtual_memory().available, _free_in_container())
 
 

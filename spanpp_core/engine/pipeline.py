@@ -11,7 +11,7 @@ from torch import Tensor
 from ..backends import Region
 from .plan import Plan, Tile
 from .precision import exact_float32
-from .transfer import copy_streams, copy_to, moved_in, moved_out
+from .transfer import copy_streams, copy_to, moved_in, moved_out, narrower
 
 SMALLEST_TILE = 16
 """Edge in pixels below which running out of memory is final."""
@@ -120,4 +120,7 @@ class Pipeline:
             return moved_in(tiles, self._dtype, self._device, stream)
         # a result in main memory is waited for: by then the image has been copied, too
         waited = self._device.type == "cuda" and job.target.device.type == "cpu"
-        return job.batch().to(self._device, non_blocking=waited)
+        # not every GPU has float64
+        widest = torch.promote_types(self._dtype, torch.float32)
+        dtype = narrower(job.source.dtype, widest)
+        return job.batch().to(self._device, dtype=dtype, non_blocking=waited)

@@ -113,7 +113,10 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
     """Whether what lies from the first to the last value of two tensors overlaps."""
     if one.device != other.device:
         return False
-    (start, end), (first, last) = map(_addresses, (one, other))
+    try:
+        (start, end), (first, last) = map(_addresses, (one, other))
+    except RuntimeError:  # DirectML's tensors have none
+        return False
     return start < last and first < end
 
 

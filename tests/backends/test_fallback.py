@@ -173,6 +173,9 @@ def test_no_memory_to_begin_with_is_pytorch_for_that_run_only(
         ("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources requested", False),
         ("DefaultCPUAllocator: can't allocate memory", True),
         ("std::bad_alloc", True),
+        ("Current platform can NOT allocate memory block with size larger", True),
+        ("There is not enough GPU video memory available!", True),  # DirectML
+        ("Invalid buffer size: 8.21 GB", True),  # Metal
         ("Exception: could not create a primitive", True),
         ("CUDA error: an illegal memory access was encountered", False),
         ("expected scalar type Half but found Float", False),

@@ -220,6 +220,14 @@ def test_a_run_takes_the_tile_that_fits_into_what_a_host_counts(model, monkeypat
     )
 
 
+def test_what_an_intel_gpu_has_is_not_main_memory(monkeypatch):
+    """Many refuse to say what is free, and where memory runs out the device is lost."""
+    gpu = SimpleNamespace(total_memory=8 * 2**30)
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(torch.xpu, "memory_allocated", lambda device: 2**30)
+    assert memory.free_memory(torch.device("xpu")) == 7 * 2**30
+
+
 @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
 def test_every_gpu_is_asked_to_return_what_is_kept(monkeypatch, kind):
     asked = []

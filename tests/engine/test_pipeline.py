@@ -103,6 +103,8 @@ class _OnItsWay:
     def __init__(self, batch: Tensor) -> None:
         self._batch = batch
 
-    def to(self, device: torch.device, *, non_blocking: bool) -> Tensor:
-        assert device.type == "cuda"
+    def to(
+        self, device: torch.device, *, dtype: torch.dtype, non_blocking: bool
+    ) -> Tensor:
+        assert (device.type, dtype) == ("cuda", self._batch.dtype)
         return self._batch

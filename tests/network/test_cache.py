@@ -71,6 +71,15 @@ def test_cache_follows_precision(model):
     assert torch.equal(kernel(torch.float32), exact), "rounded kernels came back"
 
 
+@pytest.mark.parametrize(("device", "channels_last"), [("cpu", True), ("meta", False)])
+def test_kernels_lie_as_the_convolutions_of_a_device_want(model, device, channels_last):
+    """Else cuDNN would transpose all features for the sake of a small kernel."""
+    made = model.model.upsampler.exact_kernels(Fraction(2))
+    weight = made.to(torch.device(device), torch.float32).weight
+    last = torch.channels_last
+    assert weight.is_contiguous(memory_format=last) == channels_last
+
+
 def test_cache_is_bounded(model, monkeypatch):
     network = model.model
     one = network.upsampler.exact_kernels(Fraction(3)).nbytes

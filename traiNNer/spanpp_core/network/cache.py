@@ -46,7 +46,8 @@ def weights_version(module: nn.Module) -> object:
     """Returns a key that changes whenever the weights of a module move or change.
 
     It is made of their addresses and PyTorch's version counters, so edits through
-    ``.data``, which PyTorch does not count, do not change it.
+    ``.data``, which PyTorch does not count, do not change it. DirectML's tensors have no
+    address; there the Python object stands for it, a new one on every move.
     """
     modules, versions = [module], list[tuple[int, int]]()
     for each in modules:  # `nn.Module.parameters` takes three times as long
@@ -55,7 +56,11 @@ def weights_version(module: nn.Module) -> object:
                 modules.append(inner)
         for p in each._parameters.values():
             if p is not None:
-                versions.append((p.data_ptr(), 0 if p.is_inference() else p._version))
+                try:
+                    address = p.data_ptr()
+                except RuntimeError:
+                    address = id(p)
+                versions.append((address, 0 if p.is_inference() else p._version))
     return tuple(versions)
 
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self, override
 
+from .ends import conv_layout
 from .scale import Window, cell_of
 from .sending import sent
 
@@ -263,4 +264,4 @@ def _cells(
 
 
 def _moved(weight: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return weight.to(device, dtype, memory_format=torch.channels_last)
+    return weight.to(device, dtype, memory_format=conv_layout(device, dtype))
