@@ -45,7 +45,7 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
     architecture = getattr(model, "architecture", None)
     if getattr(architecture, "id", None) != ARCHITECTURE:
         found = getattr(architecture, "name", type(model).__name__)
-        raise TypeError(f"found a {found} model; expected a SpanPP model")
+        raise TypeError(f"found another network, {found}; expected a SpanPP model")
     network = cast("nn.Module", model.model)  # pyright: ignore[reportAttributeAccessIssue]
     weights = cast("dict[str, Tensor]", network.state_dict(keep_vars=True))
     read = getattr(getattr(model, "checkpoint", None), "state_dict", weights)

@@ -67,7 +67,7 @@ def test_other_networks_are_named():
         "model.1.sub.0.RDB1.conv1.0.weight": torch.zeros(4, 8, 3, 3),
         "model.1.sub.0.RDB1.conv1.0.bias": torch.zeros(4),
     }
-    assert "a ESRGAN model" in refusal(esrgan)
+    assert "another network, ESRGAN" in refusal(esrgan)
     assert "no tensors" in refusal({"epoch": 3})
     assert "not known here" in refusal({"weight": torch.zeros(3)})
 

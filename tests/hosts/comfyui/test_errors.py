@@ -20,7 +20,7 @@ def test_another_model_is_named(comfy: ComfyServer) -> None:
         prompt = {"1": node("TestOtherModel"), "2": frames(1, 16, 16), "3": using}
         prompt["4"] = node("PreviewAny", source=["3", 0])
         message = comfy.failure(prompt)
-        assert "found a SPAN model" in message
+        assert "found another network, SPAN" in message
         assert "\n" not in message
 
 

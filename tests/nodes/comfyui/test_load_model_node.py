@@ -28,7 +28,7 @@ def test_another_model_is_refused_by_name(host: Host, name: str) -> None:
         architecture = type("A", (), {"name": "ESRGAN"})
 
     with pytest.raises(
-        TypeError, match=r"found an? ESRGAN model; .* connect Load SpanPP"
+        TypeError, match=r"found another network, ESRGAN; .* connect Load SpanPP"
     ):
         host.node(name).execute(Other())
 

@@ -71,7 +71,7 @@ def what_it_is(content: Mapping[str, Any]) -> str:
         # a stranger's dict may confuse any detector
         with contextlib.suppress(Exception):
             if support.architecture.detect(canonical):
-                return f"a {support.architecture.name} model"
+                return f"another network, {support.architecture.name}"
     return "a network that is not known here"
 
 
