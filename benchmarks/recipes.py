@@ -100,7 +100,7 @@ def trained(recipe: Recipe, photos: Photos, out: Path) -> Path:
         settings={"continuous": bool(recipe.continuous)},
         loss_of=lambda step: LOSSES[recipe.loss_of(step)],
         colours=recipe.colours,
-        finish=lambda made: balanced(made, brightness_batches(patches(0))),
+        finish=lambda average: balanced(average, brightness_batches(patches(0))),
     )
     return out / WEIGHTS
 

@@ -240,7 +240,7 @@ def train(
             validate=validate if held_out else None,
             on_report=display.show,
             should_stop=stop,
-            finish=lambda made: balanced(made, brightness_batches(patches(0))),
+            finish=lambda average: balanced(average, brightness_batches(patches(0))),
         )
     if fabric.is_global_zero:
         if done < made.steps:
