@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
 
@@ -40,7 +40,7 @@ _CONVS = (
 """The convolutions that are trained as three branches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A SpanPP checkpoint, whatever file it came from."""
 
@@ -49,7 +49,7 @@ class Checkpoint:
     """Whether the file held training branches or only the fused network."""
     dtype: torch.dtype
     """The dtype the weights were stored in; `state_dict` holds float32."""
-    state_dict: dict[str, Tensor]
+    state_dict: dict[str, Tensor] = field(repr=False)
     """The canonical state dict, ready for `SpanPP.load_state_dict`."""
     stale_caches: tuple[str, ...]
     """Stored fused kernels that disagree with the branches beside them (ignored)."""

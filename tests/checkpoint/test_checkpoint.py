@@ -161,6 +161,14 @@ def test_what_trainers_store_beside_weights_is_no_obstacle(training_state, tmp_p
     assert spanpp_core.load(tmp_path / "model.ckpt").scales == (1, 2, 3, 4)
 
 
+def test_checkpoints_are_shown_in_a_line_and_told_apart(training_state):
+    found, other = map(checkpoint.parse, (training_state, training_state))
+    assert "channels=4" in repr(found)
+    assert len(repr(found)) < 400, "no weights in it"
+    assert found != other, "each is itself: tensors have no one answer"
+    assert {found: 1}[found] == 1
+
+
 def test_values_too_large_for_half_are_not_written(training_state, tmp_path: Path):
     training_state["conv_cat.bias"][0] = 1e5
     found = checkpoint.parse(training_state)
