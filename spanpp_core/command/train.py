@@ -186,6 +186,8 @@ def train(
     network = _network(made)
     held_out = [] if val is None else photo_folder.whole(val)
     chosen = device_named(device)
+    if device is None and chosen.type == "xpu":  # Fabric knows no Intel GPUs
+        chosen = torch.device("cpu")
     on_gpu = chosen.type == "cuda"
     # a report waits for the GPU
     schedule = made.schedule(save_every, log_every=100 if on_gpu else 10)

@@ -51,6 +51,16 @@ def test_scales_are_those_asked_for(tmp_path, folder):
     assert spanpp_core.load(tmp_path / "run" / "spanpp.safetensors").scales == (2, 6)
 
 
+def test_an_intel_gpu_leaves_training_to_the_cpu(tmp_path, folder, monkeypatch):
+    """Lightning Fabric does not train on one."""
+    command = sys.modules["spanpp_core.command.train"]
+    monkeypatch.setattr(command, "device_named", lambda name: torch.device("xpu"))
+    options = [each for each in TINY_RUN if each not in ("--device", "cpu")]
+    out = tmp_path / "run"
+    assert spanpp("train", folder, "-o", out, *options, "--steps", 1) == 0
+    assert (out / "spanpp.safetensors").exists()
+
+
 def test_bundled_weights_can_be_trained_further(tmp_path, folder):
     options = ("--steps", 1, "--batch", 1, "--patch", 12, "--device", "cpu")
     start = ("--weights", spanpp_core.bundled_model())
