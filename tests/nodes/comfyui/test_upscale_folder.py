@@ -198,7 +198,7 @@ def test_folders_are_read_again_only_where_something_changed(
     assert not read
     (photos / "new").mkdir()
     assert offered(host) == [*before[:2], "input/photos/new", *before[2:]]
-    assert read == [str(photos), str(photos / "new")]
+    assert [Path(each) for each in read] == [photos, photos / "new"]
     assert "input/photos/new" in offered(host), "changed just now: read once more"
 
 
