@@ -24,13 +24,13 @@ tell apart two changes that are nearer.
 """
 
 _known: dict[str, tuple[int, list[str]]] = {}
-"""The folders within a folder, and when it was last changed."""
+"""By folder: when it was last changed (nanoseconds), and the names of those in it."""
 
 
 def listed_folders() -> list[str]:
     """Returns the folders to choose from: 'input', 'input/photos', ..., 'output', ...
 
-    A folder that has not changed since is not read again.
+    A folder that has not changed since the last call is not read again.
     """
     names: list[str] = []
     for name, root in _roots().items():
@@ -84,7 +84,7 @@ def _roots() -> dict[str, Path]:
 
 
 def _within(folder: str) -> list[str]:
-    """Returns the names of the folders in a folder, but for hidden ones and links."""
+    """Returns the names of the folders in a folder, except hidden ones and links."""
     try:
         changed = os.stat(folder).st_mtime_ns  # noqa: PTH116
         if folder in _known and _known[folder][0] == changed:

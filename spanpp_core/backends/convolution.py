@@ -104,7 +104,7 @@ class Kind(NamedTuple):
         return shape._replace(programs=min(shape.programs, fit))
 
     def options(self, dtype: torch.dtype, shape: Shape) -> tuple[str, ...]:
-        """Returns the compiler's options for `SOURCE`, but the GPU."""
+        """Returns the compiler's options for `SOURCE`, except that for the GPU."""
         sizes = self._asdict() | shape._asdict()
         defined = (f"-D{name.upper()}={value}" for name, value in sizes.items())
         return ("-std=c++17", *defined, *TYPES[dtype])

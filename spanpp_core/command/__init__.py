@@ -33,7 +33,8 @@ def main() -> None:
 def expanded(arguments: list[str]) -> list[str]:
     """Puts file names in the place of ``*`` and ``?``, as shells other than Windows' do.
 
-    What matches nothing stays. Brackets are letters: Windows has them in file names.
+    A pattern that matches nothing stays. Brackets stand for themselves: file names on
+    Windows have them.
     """
     names: list[str] = []
     for each in arguments:

@@ -182,7 +182,7 @@ def extend(made: Tensor, curved: Tensor, image: Tensor, curve: RangeCurve) -> No
 
 
 def _ends(image: Tensor) -> Tensor:
-    """Returns `extremes` where the image is, (2,)."""
+    """Returns `extremes` as a tensor (2,), on CUDA where the image is, else on the CPU."""
     if not image.is_cuda:  # other GPUs may not have the operator
         image = image.cpu()
     # as it lies in memory: many times faster

@@ -1,4 +1,4 @@
-"""Masks: one channel in which nothing is 0 and all is 1, before and after."""
+"""Masks: one channel in [0, 1], whose areas of 0 and of 1 stay exactly that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .prepared import Upscaling
 from .tiled import Progress
 
 ROUNDING = 1e-5
-"""How far an interpolation of equal numbers is from them, at most."""
+"""The largest error of interpolation between equal numbers."""
 
 
 def upscale_masks(
@@ -22,8 +22,8 @@ def upscale_masks(
 ) -> Tensor:
     """Upscales masks to the size of a run's result, with edges as sharp as the image's.
 
-    A network leaves traces of up to 0.01 in flat areas, which is enough for a mask to
-    have no bounding box any more. Where bilinear interpolation is 0 or 1, this is too.
+    The network leaves errors of up to 0.01 in flat areas, so that a mask would lose its
+    bounding box. Where bilinear interpolation gives 0 or 1, the result is that instead.
 
     Args:
         run: The run of the images that the masks belong to.
@@ -34,6 +34,10 @@ def upscale_masks(
 
     Returns:
         ``out``, in [0, 1].
+
+    Raises:
+        ValueError: The shape of ``masks`` or ``out`` is wrong.
+        MemoryError: As for `Upscaling.run`.
     """
     masks = masks.float().clamp(0, 1)  # some nodes pass booleans
     if bool((masks == masks[:1, :, :1, :1]).all()):

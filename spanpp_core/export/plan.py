@@ -85,7 +85,10 @@ class FileFormat(ABC):
     """How far from the core a float32 file may be; see `verify.largest_difference`."""
 
     def tolerance(self, options: ExportOptions) -> float:
-        """Returns how far from the core a file may be: in float16 a step of 8 bits."""
+        """Returns how far from the core a file may be.
+
+        In float16 that is 1/255: one step of an image of 8 bits.
+        """
         return self.exactness if options.precision == "fp32" else 1 / 255
 
     def check(self, planned: PlannedFile) -> None:

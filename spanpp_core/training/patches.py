@@ -84,8 +84,8 @@ class ScaleDraw:
             fractions: The share of steps at simple fractions.
             shares: Of the whole scales, in proportion to each other.
             between: The share of steps at any scale between the smallest and the largest.
-            often: How often some of the simple fractions come, for each other's one
-                time: {"5/2": 6}.
+            often: How often some of the simple fractions come, such as {"5/2": 6};
+                each other counts 1.
 
         Raises:
             TrainingError: One of ``often`` is none of the simple fractions.

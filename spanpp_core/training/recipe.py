@@ -66,7 +66,7 @@ class Recipe:
     fractions: float = 0.5
     """The share of such steps, if any, at simple fractions such as 3/2."""
     often: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How often some of them come, such as "5/2", for each other's one time."""
+    """How often some of these fractions come, such as {"5/2": 6}; each other counts 1."""
     between: float = 0.0
     """The share of further ones at any scale between the smallest and the largest."""
     shares: tuple[float, ...] = ()
