@@ -23,6 +23,8 @@ class There(Tensor):
     """A tensor on the device; what it holds lies in main memory."""
 
     held: Tensor
+    # PyTorch 2.1 would make results in main memory of this class, too
+    __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
     def __new__(cls, held: Tensor) -> There:
