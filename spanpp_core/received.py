@@ -44,8 +44,9 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
         return model
     architecture = getattr(model, "architecture", None)
     if getattr(architecture, "id", None) != ARCHITECTURE:
-        found = getattr(architecture, "name", type(model).__name__)
-        raise TypeError(f"found another network, {found}; expected a SpanPP model")
+        name = getattr(architecture, "name", None)
+        found = f"another network, {name}" if name else type(model).__name__
+        raise TypeError(f"found {found}; expected a SpanPP model")
     network = cast("nn.Module", model.model)  # pyright: ignore[reportAttributeAccessIssue]
     weights = cast("dict[str, Tensor]", network.state_dict(keep_vars=True))
     read = getattr(getattr(model, "checkpoint", None), "state_dict", weights)

@@ -85,9 +85,7 @@ def test_weights_that_are_laid_out_otherwise_are_copied(theirs):
 
 @pytest.mark.parametrize("other", [object(), None, torch.nn.Conv2d(1, 1, 1)])
 def test_other_models_are_named(other):
-    with pytest.raises(
-        TypeError, match=f"network, {type(other).__name__}; expected a Sp"
-    ):
+    with pytest.raises(TypeError, match=f"found {type(other).__name__}; expected a Sp"):
         spanpp_core.as_spanpp(other)
 
 

@@ -109,7 +109,10 @@ def free_memory(device: torch.device) -> int:
         return free + held
     if device.type == "xpu":  # not every Intel GPU says what other programs take
         gpu = cast("Any", torch.xpu.get_device_properties(device))
-        return gpu.total_memory - torch.xpu.memory_allocated(device)
+        allocated = getattr(
+            torch.xpu, "memory_allocated", lambda _device: 0
+        )  # PyTorch 2.6
+        return gpu.total_memory - allocated(device)
     return min(psutil.virtual_memory().available, _free_in_container())
 
 
