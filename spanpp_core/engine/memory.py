@@ -108,11 +108,10 @@ def free_memory(device: torch.device) -> int:
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + held
     if device.type == "xpu":  # not every Intel GPU says what other programs take
-        gpu = cast("Any", torch.xpu.get_device_properties(device))
-        allocated = getattr(
-            torch.xpu, "memory_allocated", lambda _device: 0
-        )  # PyTorch 2.6
-        return gpu.total_memory - allocated(device)
+        xpu = cast("Any", torch.xpu)
+        counts = hasattr(xpu, "memory_allocated")  # since PyTorch 2.6
+        taken = xpu.memory_allocated(device) if counts else 0
+        return xpu.get_device_properties(device).total_memory - taken
     return min(psutil.virtual_memory().available, _free_in_container())
 
 
