@@ -112,8 +112,12 @@ class SpanPPUpscaleFolder(io.ComfyNode):
 
     @override
     @classmethod
-    def validate_inputs(cls, folder: object = None) -> bool | str:
-        """Takes every folder that there is, unlike the host: also one not listed."""
+    def validate_inputs(cls, folder: object = None, size: object = None) -> bool | str:
+        """Takes every folder that there is, unlike the host: also one not listed.
+
+        Newer hosts pass the choice of the size as well, whatever is asked for.
+        """
+        del size
         try:
             if folder is not None:  # what comes by a link is seen later
                 allowed_folder(str(folder))

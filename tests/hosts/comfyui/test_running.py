@@ -108,8 +108,8 @@ def test_a_mask_becomes_the_alpha_of_the_larger_image(comfy: ComfyServer) -> Non
     alpha = saved_pixels(comfy, comfy.run(prompt), "7")[..., 3]
     assert alpha.shape == (60, 80)
     assert (alpha[:, 24:] == 0).all(), "the mask is 1 there: nothing is seen"
-    assert (np.diff(alpha[:, :18]) < 0).all()
     assert alpha[:, 0].min() > 200
+    assert (np.diff(alpha[:, :18:2]) < 0).all(), "it falls from cell to cell"
 
 
 def test_the_prompt_in_the_docs_runs(comfy: ComfyServer) -> None:

@@ -211,6 +211,8 @@ def test_a_thousand_folders_are_offered_and_all_others_accepted(
     node = host.node("SpanPPUpscaleFolder")
     assert node.validate_inputs(folder="input/photos/sub") is True
     assert node.validate_inputs() is True, "it comes by a link"
+    newer = {"folder": "input/photos", "size": {"size": "factor", "factor": 2.0}}
+    assert node.validate_inputs(**newer) is True, "newer hosts pass the size as well"
     assert "no folder 'input/gone'; refresh" in node.validate_inputs("input/gone")
     assert "leads out" in node.validate_inputs("input/../..")
     assert run(host, "input/photos/sub") == "1 upscaled → output/photos/sub-x2"
