@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..resize import resize
+from .flat_areas import keep_flat_areas
 from .prepared import Upscaling
 from .tiled import Progress
-
-ROUNDING = 1e-5
-"""The largest error of interpolation between equal numbers."""
 
 
 def upscale_masks(
@@ -22,8 +19,7 @@ def upscale_masks(
 ) -> Tensor:
     """Upscales masks to the size of a run's result, with edges as sharp as the image's.
 
-    The network leaves errors of up to 0.01 in flat areas, so that a mask would lose its
-    bounding box. Where bilinear interpolation gives 0 or 1, the result is that instead.
+    Areas of 0 and of 1 stay that, see `keep_flat_areas`.
 
     Args:
         run: The run of the images that the masks belong to.
@@ -45,11 +41,5 @@ def upscale_masks(
     if masks.shape[2:] != run.input_size:
         masks = resize(masks, run.input_size)
     run.run(masks, out=out, on_progress=on_progress)
-    rows, cols = run.output.window
-    for i in range(len(masks)):  # one at a time: memory
-        made, mask = out[i : i + 1], masks[i : i + 1]
-        plain = F.interpolate(
-            mask.cpu(), run.output.picture, mode="bilinear", antialias=True
-        )[:, :, rows, cols].to(made.device)
-        made.masked_fill_(plain < ROUNDING, 0).masked_fill_(plain > 1 - ROUNDING, 1)
+    keep_flat_areas(out, masks, run.output)
     return out

@@ -19,6 +19,7 @@ from .dynamic_range import (
     finite,
     values_outside,
 )
+from .flat_areas import keep_flat_areas
 from .memory import free_memory
 from .plan import Plan
 from .resized import part_of, upscale_to_size
@@ -212,7 +213,7 @@ class Upscaling:
         on_progress: Progress | None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Tensor:
-        return upscale_to_size(
+        made = upscale_to_size(
             self._network,
             image,
             self.tile,
@@ -223,6 +224,10 @@ class Upscaling:
             free=lambda: self._free,
             meanwhile=meanwhile,
         )
+        alpha = image[:, self._colours(image).shape[1] :]
+        if alpha.shape[1]:
+            keep_flat_areas(made[:, -1:], alpha, self.output)
+        return made
 
     def _run_on(
         self,
