@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.backends import is_out_of_memory
 from spanpp_core.engine.plan import Plan
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.kernels import interpolation
@@ -121,24 +120,6 @@ def test_constant_alpha_stays_constant_within_its_range(model, alpha, expected):
     assert torch.equal(made, torch.full_like(made, expected))
 
 
-@pytest.mark.parametrize("factor", [0.5, 1, 1.7, 2, 2.5, 4])
-def test_transparent_and_opaque_areas_stay_that(factor):
-    bundled = spanpp_core.load(spanpp_core.bundled_model())
-    image = torch.rand(1, 4, 40, 50)
-    image[:, 3] = 0
-    image[:, 3, 12:28, 15:35] = 1
-    made = spanpp_core.upscale(bundled, image, size=spanpp_core.Size(factor=factor))
-    alpha, reach = made[0, 3], 2 * max(factor, 1)
-    rows, cols = (alpha > 0).any(1).nonzero(), (alpha > 0).any(0).nonzero()
-    for found, begin, end in ((rows, 12, 28), (cols, 15, 35)):
-        assert begin * factor - reach <= found.min()
-        assert found.max() < end * factor + reach
-    inside = alpha[
-        round(16 * factor) : round(24 * factor), round(20 * factor) : round(30 * factor)
-    ]
-    assert (inside == 1).all()
-
-
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("scale", [2, 2.5, 2.73])
 def test_the_default_device_of_a_program_changes_nothing(model, scale, backend):
@@ -193,60 +174,6 @@ def test_alike_tiles_run_as_one_batch(model, monkeypatch):
     spanpp_core.upscale(model, torch.rand(1, 3, 160, 160), tile=16)
     assert max(sizes) > 4
     assert sum(sizes) == 64
-
-
-@pytest.mark.parametrize("limit", [3500, 6000])
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.cuda.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-        MemoryError(),
-    ],
-)
-def test_out_of_memory_backs_off_and_finishes(model, monkeypatch, limit, error):
-    """Batches and tiles of more than ``limit`` pixels fail; only they are redone."""
-    seen = []
-    region = SpanPP.region
-
-    def scarce(self, x, scale, window):
-        pixels = x.shape[0] * x.shape[2] * x.shape[3]
-        seen.append(pixels)
-        if pixels > limit:
-            raise error
-        return region(self, x, scale, window)
-
-    image = torch.rand(3, 3, 70, 50)
-    expected = untiled(model, image)
-    monkeypatch.setattr(SpanPP, "region", scarce)
-    reports = []
-    result = spanpp_core.upscale(
-        model, image, on_progress=lambda done, total: reports.append((done, total))
-    )
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-    assert reports[-1][0] == reports[-1][1]
-    failures = [pixels for pixels in seen if pixels > limit]
-    assert failures == sorted(set(failures), reverse=True), (
-        "tried a size that had failed"
-    )
-
-
-def test_no_memory_at_all_is_one_line(model, monkeypatch):
-    def none(self, x, scale, window):
-        raise MemoryError("full")
-
-    monkeypatch.setattr(SpanPP, "region", none)
-    with pytest.raises(MemoryError, match="free some memory on cpu"):
-        spanpp_core.upscale(model, torch.rand(1, 3, 70, 70))
-
-
-def test_other_errors_are_not_mistaken_for_memory(model, monkeypatch):
-    def broken(self, x, scale, window):
-        raise RuntimeError("something else")
-
-    monkeypatch.setattr(SpanPP, "region", broken)
-    with pytest.raises(RuntimeError, match="something else"):
-        spanpp_core.upscale(model, torch.rand(1, 3, 8, 8))
 
 
 def test_progress_and_cancellation_per_tile(model):
@@ -320,41 +247,3 @@ def test_a_result_is_not_written_where_the_image_is_still_read(model, factor):
     assert torch.equal(
         result, spanpp_core.upscale(model, before[:2], tile=16, size=size)
     )
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "CUDA out of memory. Tried to allocate 2.00 GiB",
-        "HIP out of memory",
-        "MPS backend out of memory",
-        "DefaultCPUAllocator: can't allocate memory",
-        "GET was unable to find an engine to execute this computation",
-        "FIND was unable to find an engine to execute this computation",
-        "Unable to find a valid cuDNN algorithm to run convolution",
-        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-        "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
-    ],
-)
-def test_a_full_memory_halves_the_work_whatever_it_is_called(
-    model, monkeypatch, message
-):
-    image = torch.rand(1, 3, 60, 90)
-    expected = spanpp_core.upscale(model, image)
-    region = SpanPP.region
-
-    def short(self, x, scale, window):
-        if x.shape[-1] * x.shape[-2] > 70**2:
-            raise RuntimeError(message)
-        return region(self, x, scale, window)
-
-    monkeypatch.setattr(SpanPP, "region", short)
-    result = spanpp_core.upscale(model.with_backend("torch"), image)
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_other_errors_are_not_taken_for_a_full_memory():
-    assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not is_out_of_memory(ValueError("out of memory"))
