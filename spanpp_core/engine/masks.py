@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..resize import resize
+from .dynamic_range import extremes
 from .flat_areas import keep_flat_areas
 from .prepared import Upscaling
 from .tiled import Progress
@@ -36,8 +37,9 @@ def upscale_masks(
         MemoryError: As for `Upscaling.run`.
     """
     masks = masks.float().clamp(0, 1)  # some nodes pass booleans
-    if bool((masks == masks[:1, :, :1, :1]).all()):
-        return out.copy_(masks[:1, :, :1, :1].expand_as(out))
+    least, largest = extremes(masks)
+    if least == largest:
+        return out.fill_(least)
     if masks.shape[2:] != run.input_size:
         masks = resize(masks, run.input_size)
     run.run(masks, out=out, on_progress=on_progress)

@@ -16,6 +16,7 @@ from .dynamic_range import (
     RangeCurve,
     begin_check,
     extend,
+    extremes,
     finite,
     values_outside,
 )
@@ -226,7 +227,9 @@ class Upscaling:
         )
         alpha = image[:, self._colours(image).shape[1] :]
         if alpha.shape[1]:
-            keep_flat_areas(made[:, -1:], alpha, self.output)
+            least, largest = extremes(alpha)
+            if least != largest:  # else it is copied, not run
+                keep_flat_areas(made[:, -1:], alpha, self.output)
         return made
 
     def _run_on(
