@@ -30,7 +30,7 @@ from torch import Tensor
 import spanpp_core
 from spanpp_core import BACKENDS, SpanPPDescriptor
 from spanpp_core.command.train import FABRIC_PRECISIONS
-from spanpp_core.training import folder, initial, loop
+from spanpp_core.training import initial_network, loop, photo_folder
 from spanpp_core.training.brightness import balanced, brightness_batches
 from spanpp_core.training.losses import LOSSES
 from spanpp_core.training.patches import smallest_side
@@ -90,7 +90,7 @@ def trained(recipe: Recipe, photos: Photos, out: Path) -> Path:
 
     patches = partial(recipe.patches, photos)
     loop.train(
-        initial.network_of(
+        initial_network.network_of(
             Path(recipe.weights or ""), recipe.scales, recipe.seed, recipe.branches
         ),
         patches,
@@ -140,7 +140,7 @@ def main() -> None:
         if not given.only or name in given.only
     }
     smallest = max(smallest_side(one.patch, one.draw()) for one in variants.values())
-    photos = folder.packed(given.photos, given.out, smallest)
+    photos = photo_folder.packed(given.photos, given.out, smallest)
     tests = {path.name: photos_of(path) for path in given.tests}
     scores = Scores(given.out / "scores.jsonl")
 

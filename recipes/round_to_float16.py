@@ -27,7 +27,7 @@ from spanpp_core.training.brightness import (
     ridge_inverse,
 )
 from spanpp_core.training.colours import flat_colours
-from spanpp_core.training.initial import plain
+from spanpp_core.training.initial_network import plain
 
 SCALES = [Fraction(scale) for scale in (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 8)]
 """Where flat colours are put right."""

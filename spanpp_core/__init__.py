@@ -9,8 +9,8 @@
 
 Data flows one way: `checkpoint` -> `network` -> `backends` -> `descriptor` -> `engine` ->
 `video`, `batch` -> node or command. Beside the way stand `export` and `training`, which
-begin at a checkpoint, `received` (models that a program hands over) and `diagnosis`. On the
-ground lie `errors`, `optional`, `whole_file`, `resize`, `metrics` and `images`.
+begin at a checkpoint, `host_models` (models that a program hands over) and `diagnosis`.
+On the ground lie `errors`, `optional`, `atomic_file`, `resize`, `metrics` and `images`.
 """
 
 from . import errors, export, video
@@ -27,7 +27,7 @@ from .descriptor import (
 from .engine.compare import split_view
 from .engine.dynamic_range import values_outside
 from .engine.precision import fastest_dtype, fitting_dtype
-from .engine.prepared import Upscaling
+from .engine.prepared_run import Upscaling
 from .engine.size import (
     FRACTIONAL,
     TO_MULTIPLE,
@@ -53,7 +53,7 @@ from .errors import (
     TrainingError,
     VideoError,
 )
-from .received import as_spanpp, file_weights
+from .host_models import as_spanpp, file_weights
 
 __version__ = "0.1.0"
 

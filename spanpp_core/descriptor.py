@@ -53,7 +53,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         )
         network.requires_grad_(False).train(False)
         self.checkpoint = checkpoint
-        """The weights of the file, in float32 on the CPU; see `received.file_weights`."""
+        """The weights of the file, in float32 on the CPU; see `host_models.file_weights`."""
         self.backends = Backends(network)
         """The compiled networks, shared by all views."""
 

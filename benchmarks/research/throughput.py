@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.trainable import TrainableSpanPP
 from spanpp_core.training.colours import colour_shift, positions
-from spanpp_core.training.initial import new_network
+from spanpp_core.training.initial_network import new_network
 from spanpp_core.training.muon import split
 from spanpp_core.training.schedule import Schedule
 

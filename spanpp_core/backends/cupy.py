@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ..network.ends import end_dtype
+from ..network.end_layers import end_dtype
 from ..network.model import SpanPP
 from .convolution import (
     CHANNELS_AT_ONCE,
@@ -25,7 +25,7 @@ from .convolution import (
     fastest_shape,
     packed,
 )
-from .prepared import PreparedRunner
+from .prepared_weights import PreparedRunner
 
 CAPABILITY = (8, 0)
 """The oldest CUDA compute capability that the kernel is for."""

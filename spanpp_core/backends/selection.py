@@ -21,7 +21,7 @@ from .cupy import CupyRunner, is_fastest
 from .fallback import is_out_of_memory, log_fallback
 from .openvino import DTYPES as OPENVINO_DTYPES
 from .openvino import OpenVINORunner
-from .prepared import PreparedRunner
+from .prepared_weights import PreparedRunner
 from .triton import TritonRunner
 
 Backend = Literal["auto", "torch", "triton", "cupy", "compile", "openvino"]

@@ -7,7 +7,7 @@ traffic of a frame. It takes images of any size, and compiles in about a second.
 from __future__ import annotations
 
 from ..network.model import SpanPP
-from .prepared import PreparedRunner
+from .prepared_weights import PreparedRunner
 
 
 class TritonRunner(PreparedRunner):

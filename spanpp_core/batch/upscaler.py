@@ -15,7 +15,7 @@ from ..backends import Backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.memory import free_memory
 from ..engine.precision import fastest_dtype, fitting_dtype
-from ..engine.prepared import Upscaling
+from ..engine.prepared_run import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
 from ..engine.upscaling import prepare

@@ -20,7 +20,7 @@ from ..network.model import SpanPP
 from ..network.reparam import BRANCH_TENSORS, fuse
 from ..network.scale import MAX_SCALE, MIN_SCALE
 from .find import SIGNATURE, find, is_spanc, what_it_is
-from .half import FLOAT16_MAX, HEADROOM, largest_value
+from .float16_range import FLOAT16_MAX, HEADROOM, largest_value
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ..export import FORMATS, ExportOptions, WeightPrecision
 from ..export import export as exported
 from ..export.graph import OLDEST_OPSET
 from ..export.programs import PROGRAMS, ProgramName, request
-from .words import precision_option
+from .choices import precision_option
 
 
 def export(

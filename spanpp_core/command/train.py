@@ -24,8 +24,8 @@ from ..optional import require
 from ..training.degradation import DegradationName
 from ..training.losses import LossName
 from ..training.recipe import FURTHER_RATE, NEW_RATE, Recipe, TrainingPrecision
+from .choices import precision_option
 from .training_console import Display, Stop
-from .words import precision_option
 
 FABRIC_PRECISIONS: Mapping[TrainingPrecision, Any] = {
     "fp32": "32-true",
@@ -150,8 +150,7 @@ def train(
     require("Training", "train", "lightning_fabric", "tensorboard")
     from lightning_fabric import Fabric  # noqa: PLC0415  (an optional extra)
 
-    from ..training import folder as photo_folder  # noqa: PLC0415
-    from ..training import loop  # noqa: PLC0415
+    from ..training import loop, photo_folder  # noqa: PLC0415
     from ..training.brightness import balanced, brightness_batches  # noqa: PLC0415
     from ..training.losses import LOSSES  # noqa: PLC0415
     from ..training.patches import smallest_side  # noqa: PLC0415
@@ -278,10 +277,10 @@ def _as_the_weights(recipe: Recipe, console: Console) -> Recipe:
 
 
 def _network(recipe: Recipe) -> TrainableSpanPP:
-    from ..training import initial  # noqa: PLC0415
+    from ..training import initial_network  # noqa: PLC0415
 
     if recipe.weights is None:
         hyper = Hyperparameters(channels=recipe.channels, scales=recipe.scales)
-        return initial.new_network(hyper, recipe.seed, recipe.branches)
+        return initial_network.new_network(hyper, recipe.seed, recipe.branches)
     path = Path(recipe.weights)
-    return initial.network_of(path, recipe.scales, recipe.seed, recipe.branches)
+    return initial_network.network_of(path, recipe.scales, recipe.seed, recipe.branches)

@@ -25,8 +25,8 @@ from ..descriptor import bundled_model, load
 from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
 from ..video import CODECS
+from .choices import one_of, precision_option
 from .upscale_console import print_outcomes, upscale_files
-from .words import one_of, precision_option
 
 _SIZE = "Size of the result (give one)"
 _RUN = "Speed, memory and precision"

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..resize import resize
 from .dynamic_range import extremes
 from .flat_areas import keep_flat_areas
-from .prepared import Upscaling
+from .prepared_run import Upscaling
 from .tiled import Progress
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import psutil
 import torch
 
-from ..network.ends import end_dtype
+from ..network.end_layers import end_dtype
 from ..network.hyperparameters import Hyperparameters
 
 BODY_TENSORS = 5

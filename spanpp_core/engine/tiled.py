@@ -12,7 +12,7 @@ from torch import Tensor
 from ..backends import fastest, is_out_of_memory, map_channels
 from ..descriptor import SpanPPDescriptor
 from ..network.autocast import autocast_disabled
-from ..network.ends import end_dtype
+from ..network.end_layers import end_dtype
 from ..network.scale import Window
 from .dynamic_range import extremes
 from .memory import empty_cache, pixels_that_fit, working_bytes

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
-from .prepared import Upscaling
+from .prepared_run import Upscaling
 from .size import FRACTIONAL, Fractional, Size
 from .tiled import Progress, check_image
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
+from ..atomic_file import replacing
 from ..checkpoint import Checkpoint
 from ..errors import ExportError, first_line
 from ..network.model import SpanPP
 from ..network.scale import checked_scale, grid_scale
 from ..optional import require
-from ..whole_file import replacing
 from . import verify
 from .formats import FORMATS
 from .graph import OLDEST_OPSET

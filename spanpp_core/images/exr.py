@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..atomic_file import replacing
 from ..errors import ImageError, last_line
 from ..optional import require
-from ..whole_file import replacing
 from .picture import Header, Picture, check_readable, check_writable, damaged
 
 SUFFIX = ".exr"

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from ..atomic_file import replacing
 from ..errors import ImageError, last_line
-from ..whole_file import replacing
 from .picture import Header, Picture, check_readable, check_writable, damaged
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")

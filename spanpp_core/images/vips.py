@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyvips  # pyright: ignore
 
+from ..atomic_file import replacing
 from ..errors import ImageError, last_line
-from ..whole_file import replacing
 from .picture import Header, Picture, check_readable, check_writable, damaged
 
 # Loaders that are not hardened against hostile files stay off.

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .device_tables import cached_table
 from .hyperparameters import Hyperparameters
 from .kernels import NODES, ExactKernels, Kernels, SampledKernels, nodes
 from .scale import PhaseGroup, is_exact, phase_groups
-from .sending import kept
 
 
 class IGConv(nn.Module):
@@ -117,7 +117,9 @@ class IGConv(nn.Module):
         )
         phase = (weight * step + bias) * math.pi
         at_y, at_x = (
-            at if isinstance(at, Tensor) else kept(at, freq_x.dtype, freq_x.device)
+            at
+            if isinstance(at, Tensor)
+            else cached_table(at, freq_x.dtype, freq_x.device)
             for at in (ys, xs)
         )
         along_y = freq_y * at_y[:, None, None, None] + phase

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from .body import BODY_RADIUS, Body, RepConv
 from .cache import CachedIGConv
-from .ends import EndConv, EndRepConv, conv_layout, end_dtype, laid_out
+from .end_layers import EndConv, EndRepConv, conv_layout, end_dtype, laid_out
 from .hyperparameters import Hyperparameters
 from .kernels import shuffled
 from .last_layers import LastLayers

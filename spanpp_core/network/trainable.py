@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from .autocast import autocast_disabled, autocast_enabled
 from .body import Body, RepConv
-from .ends import conv_layout
+from .end_layers import conv_layout
 from .hyperparameters import Hyperparameters
 from .igconv import IGConv
 from .scale import Window, checked_scale, grid_scale, output_size

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..network.sending import sent
+from ..network.device_tables import to_device
 
 Kernel = Literal["bicubic", "bilinear", "area"]
 """What makes an image smaller; all of them antialiased."""
@@ -58,7 +58,7 @@ def _matrix(
         centre = edge + (torch.arange(cells.start, cells.stop).double() + 0.5) * ratio
         pixel = torch.arange(size).double() + 0.5
         weight = _KERNELS[kernel]((pixel - centre[:, None]) / ratio, 1 / ratio)
-        return sent((weight / weight.sum(1, keepdim=True)).float(), device)
+        return to_device((weight / weight.sum(1, keepdim=True)).float(), device)
 
 
 def _cubic(x: Tensor, _: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from ..errors import TrainingError
-from ..network.sending import sent
+from ..network.device_tables import to_device
 from .degradation import DEGRADATIONS, Degradation
 from .downscale import downscale
 from .photos import Photos
@@ -216,7 +216,7 @@ class Patches(Dataset[Batch]):
             return full
         drawn = random.integers(256, size=(len(chosen), 3))
         at, colours = (
-            sent(torch.from_numpy(each), full.device) for each in (chosen, drawn)
+            to_device(torch.from_numpy(each), full.device) for each in (chosen, drawn)
         )
         colours = colours.byte()[..., None, None].expand(-1, -1, *full.shape[2:])
         return full.index_copy(0, at, colours)
@@ -225,7 +225,7 @@ class Patches(Dataset[Batch]):
         """Squares of photos, turned and mirrored: (N, 3, side, side), uint8."""
         photos = self.photos
         drawn = photos.places(random, self.batch * self.choices, side)
-        corner, down, right = sent(
+        corner, down, right = to_device(
             torch.from_numpy(drawn), photos.pixels.device
         ).unbind(1)  # (C * N,)
         if self.choices > 1:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..whole_file import replacing, write_whole
+from ..atomic_file import replacing, write_atomically
 
 LEVELS = 3
 """A photo is used at its size, at a half and at a quarter of it, while it is large
@@ -122,7 +122,7 @@ class Photos:
                 if sizes:
                     every.append(sizes)
         index = {"key": key, "sizes": every}
-        write_whole(_index_of(path), json.dumps(index).encode())
+        write_atomically(_index_of(path), json.dumps(index).encode())
         return Photos(_mapped(path), every)
 
     @staticmethod

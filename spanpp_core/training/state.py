@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import save  # pyright: ignore
 
+from ..atomic_file import write_atomically
 from ..checkpoint import CONTINUOUS, REPAIR
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
-from ..whole_file import write_whole
 
 STATE = "state.ckpt"
 """What a stopped run resumes from."""
@@ -44,7 +44,7 @@ def write_weights(
         "hyperparameters": json.dumps(asdict(network.hyper)),
         "training": json.dumps({**settings, "step": step}),
     }
-    write_whole(path, save(tensors, metadata))
+    write_atomically(path, save(tensors, metadata))
 
 
 def _is_repair(settings: Mapping[str, Any]) -> bool:
@@ -59,7 +59,7 @@ def write_state(
     state = {name: part.state_dict() for name, part in parts.items()}
     content = io.BytesIO()  # a full disk is told by what writes it, in words
     torch.save({"settings": json.dumps(settings), "step": step, **state}, content)
-    write_whole(path, content.getvalue())
+    write_atomically(path, content.getvalue())
 
 
 def restore(path: Path, settings: Mapping[str, Any], parts: Mapping[str, Any]) -> int:

@@ -19,7 +19,7 @@ import torch
 
 from ..backends import chosen
 from ..descriptor import SpanPPDescriptor
-from ..engine.prepared import Upscaling
+from ..engine.prepared_run import Upscaling
 from ..engine.size import Fractional, Size
 from ..engine.tiled import Progress
 from ..engine.transfer import Handover, copy_streams, on_stream

@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
 from spanpp_core.backends import Backends, chosen, fastest, selection
-from spanpp_core.backends.prepared import PreparedRunner
-from spanpp_core.network.ends import conv_layout
+from spanpp_core.backends.prepared_weights import PreparedRunner
+from spanpp_core.network.end_layers import conv_layout
 from spanpp_core.network.model import SpanPP
 from spanpp_core.network.scale import Window
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import spanpp_core
 from spanpp_core import diagnosis
 from spanpp_core.backends import selection
-from spanpp_core.backends.prepared import PreparedRunner
+from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.command import doctor
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import SpanPPDescriptor, prepare, upscale
-from spanpp_core.engine import prepared, resized
+from spanpp_core.engine import prepared_run, resized
 from spanpp_core.engine.tiled import auto_tile, working_memory
 
 
@@ -71,7 +71,7 @@ def test_a_gpu_is_not_asked_for_its_memory_by_a_small_image(
         questions.append(device)
         return 10**6
 
-    monkeypatch.setattr(prepared, "free_memory", free)
+    monkeypatch.setattr(prepared_run, "free_memory", free)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     where = torch.device(device)
     run = prepare(model, (side, side), memory=memory, device=where)

@@ -14,15 +14,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spanpp_core
-from spanpp_core.backends import prepared
-from spanpp_core.backends.prepared import PreparedRunner
+from spanpp_core.backends import prepared_weights
+from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.engine import memory
 from spanpp_core.engine.tiled import auto_tile, working_memory
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
 CPU = torch.device("cpu")
-FREE_MEMORY = "spanpp_core.engine.prepared.free_memory"
+FREE_MEMORY = "spanpp_core.engine.prepared_run.free_memory"
 """What a run asks."""
 
 
@@ -183,7 +183,7 @@ class Peak(TorchDispatchMode):
 )
 def test_what_maps_are_padded_with_on_a_gpu_is_counted(monkeypatch, backend, width):
     """The padding depends on the GPU and is in the estimate before the model is there."""
-    monkeypatch.setattr(prepared, "fastest_width", lambda *_: width)
+    monkeypatch.setattr(prepared_weights, "fastest_width", lambda *_: width)
     model = spanpp_core.load(SpanPP(Hyperparameters()).state_dict())
     gpu, half = torch.device("cuda"), torch.float16
     model = model.at_scale(1).with_backend(backend)

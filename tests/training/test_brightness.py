@@ -11,7 +11,7 @@ from tiny import TINY
 import spanpp_core
 from spanpp_core.network.body import BODY_RADIUS
 from spanpp_core.training.brightness import balanced, inside_flat, shifts
-from spanpp_core.training.initial import network_of, new_network
+from spanpp_core.training.initial_network import network_of, new_network
 from spanpp_core.training.patches import Batch
 
 SCALES = (Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4))

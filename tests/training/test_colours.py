@@ -10,7 +10,7 @@ import torch
 import spanpp_core
 from spanpp_core.network.scale import nearest_exact, phase_groups
 from spanpp_core.training.colours import colour_shift, flat_colours, positions
-from spanpp_core.training.initial import network_of
+from spanpp_core.training.initial_network import network_of
 from spanpp_core.training.patches import Batch
 from spanpp_core.training.schedule import Schedule
 

@@ -15,7 +15,7 @@ import spanpp_core
 from spanpp_core import images
 from spanpp_core.errors import TrainingError
 from spanpp_core.network.trainable import SpanPPPlain
-from spanpp_core.training.initial import network_of
+from spanpp_core.training.initial_network import network_of
 from spanpp_core.training.losses import LOSSES
 from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
 from spanpp_core.training.photos import Photos

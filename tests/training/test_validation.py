@@ -10,7 +10,7 @@ from tiny import training_network
 import spanpp_core
 from spanpp_core import images
 from spanpp_core.training import validation
-from spanpp_core.training.initial import network_of
+from spanpp_core.training.initial_network import network_of
 
 PHOTO = images.read(spanpp_core.bundled_photo()).pixels[..., 200:332, 300:432]
 

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load, save  # pyright: ignore
 from torch import Tensor
 
+from ..atomic_file import write_atomically
 from ..errors import PrecisionError
-from ..whole_file import write_whole
 from .canonical import Checkpoint
 
 CONTINUOUS = "continuous"
@@ -58,7 +58,7 @@ def write_slim(
     Raises:
         PrecisionError: A weight is too large for ``dtype``.
     """
-    write_whole(Path(path), slim_content(checkpoint, dtype))
+    write_atomically(Path(path), slim_content(checkpoint, dtype))
 
 
 def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> bytes:

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self, override
 
-from .ends import conv_layout
+from .device_tables import to_device
+from .end_layers import conv_layout
 from .scale import Window, cell_of
-from .sending import sent
 
 NODES = 5
 """
@@ -211,8 +211,8 @@ def interpolation(
         matrix[block, place, within] = _lagrange(at)
         return Interpolation(
             range(first, first + count * BLOCK),
-            sent(matrix.flatten(2).to(dtype), device),
-            sent(block * most + place, device),
+            to_device(matrix.flatten(2).to(dtype), device),
+            to_device(block * most + place, device),
             tuple(int(start) for start in starts),
         )
 

@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spanpp_core import SpanPPDescriptor, upscale
-from spanpp_core.backends import Backends, prepared, selection
-from spanpp_core.backends.prepared import PreparedRunner
+from spanpp_core.backends import Backends, prepared_weights, selection
+from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.network.model import SpanPP
 
 
@@ -29,9 +29,9 @@ class Operators(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def _timed_anew():
-    prepared._is_faster.cache_clear()
+    prepared_weights._is_faster.cache_clear()
     yield
-    prepared._is_faster.cache_clear()
+    prepared_weights._is_faster.cache_clear()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_maps_may_be_wider_with_zeros(model, image, monkeypatch):
     """Where a GPU has a better kernel for them."""
     with torch.no_grad():
         expected = model.model.features(image)
-        monkeypatch.setattr(prepared, "fastest_width", lambda *_: 16)
+        monkeypatch.setattr(prepared_weights, "fastest_width", lambda *_: 16)
         runner = PreparedRunner(model.model)
         f0 = runner.features(image)
         b, _ = runner._block(0, torch.rand(1, 16, 5, 7))
@@ -83,8 +83,10 @@ def test_maps_may_be_wider_with_zeros(model, image, monkeypatch):
 def test_they_are_wider_where_that_is_faster(
     monkeypatch, channels, device, dtype, times, expected
 ):
-    monkeypatch.setattr(prepared, "convolution_time", lambda count, *_: times[count])
-    found = prepared.fastest_width(channels, dtype, torch.device(device))
+    monkeypatch.setattr(
+        prepared_weights, "convolution_time", lambda count, *_: times[count]
+    )
+    found = prepared_weights.fastest_width(channels, dtype, torch.device(device))
     assert found == expected
 
 
@@ -95,10 +97,12 @@ def test_they_are_not_wider_while_there_is_no_memory_to_time_it(monkeypatch):
     def full(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(prepared, "convolution_time", full)
-    assert prepared.fastest_width(*where) == 48
-    monkeypatch.setattr(prepared, "convolution_time", lambda count, *_: times[count])
-    assert prepared.fastest_width(*where) == 64
+    monkeypatch.setattr(prepared_weights, "convolution_time", full)
+    assert prepared_weights.fastest_width(*where) == 48
+    monkeypatch.setattr(
+        prepared_weights, "convolution_time", lambda count, *_: times[count]
+    )
+    assert prepared_weights.fastest_width(*where) == 64
 
 
 def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.ends import conv_layout, end_dtype, laid_out
+from ..network.end_layers import conv_layout, end_dtype, laid_out
 from ..network.model import SpanPP
 from ..network.scale import Window
 from . import pointwise

@@ -9,7 +9,7 @@ from tiny import TINY, training_network
 
 import spanpp_core
 from spanpp_core.network.model import SpanPP
-from spanpp_core.training.initial import network_of, new_network
+from spanpp_core.training.initial_network import network_of, new_network
 
 X = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0))
 

@@ -1,4 +1,4 @@
-"""Small tables on their way from the CPU to a GPU."""
+"""Small tables of numbers, made on the CPU and copied to the device that reads them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_kept: dict[tuple[tuple[float, ...], torch.dtype, torch.device], Tensor] = {}
+_tables: dict[tuple[tuple[float, ...], torch.dtype, torch.device], Tensor] = {}
 
 
-def kept(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Returns numbers as a tensor, which stays on a GPU for the next time."""
+def cached_table(
+    numbers: Sequence[float], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Returns numbers as a tensor (N,), made once for each GPU and dtype."""
     key = (tuple(numbers), dtype, device)
-    if key in _kept:
-        return _kept[key]
+    if key in _tables:
+        return _tables[key]
     with torch.inference_mode(False):
-        made = sent(torch.tensor(key[0], dtype=dtype, device="cpu"), device)
+        made = to_device(torch.tensor(key[0], dtype=dtype, device="cpu"), device)
     if type(made) is Tensor and device.type != "cpu":  # not a tracer's
-        _kept[key] = made
+        _tables[key] = made
     return made
 
 
-def sent(table: Tensor, device: torch.device) -> Tensor:
+def to_device(table: Tensor, device: torch.device) -> Tensor:
     """Copies a tensor in main memory to a device.
 
     From pinned memory, where it is CUDA: an ordinary copy first waits for everything

@@ -27,7 +27,7 @@ def replacing(path: Path) -> Generator[Path, None, None]:
         aside.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     with replacing(path) as aside:
         aside.write_bytes(content)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from spanpp_core.whole_file import replacing, write_whole
+from spanpp_core.atomic_file import replacing, write_atomically
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
     with replacing(path) as aside:
         aside.write_text("new")
         assert path.read_text() == "old"
@@ -22,7 +22,7 @@ def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
     with pytest.raises(UnicodeError), replacing(path) as aside:
         aside.write_text("half \ud800", "utf-8")
     assert path.read_text() == "old"
