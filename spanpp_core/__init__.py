@@ -10,7 +10,8 @@
 Data flows one way: `checkpoint` -> `network` -> `backends` -> `descriptor` -> `engine` ->
 `video`, `batch` -> node or command. Beside the way stand `export` and `training`, which
 begin at a checkpoint, `host_models` (models that a program hands over) and `diagnosis`.
-On the ground lie `errors`, `optional`, `atomic_file`, `resize`, `metrics` and `images`.
+On the ground lie `errors`, `optional`, `devices`, `atomic_file`, `resize`, `metrics` and
+`images`.
 """
 
 from . import errors, export, video

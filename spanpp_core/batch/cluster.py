@@ -19,6 +19,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..descriptor import load
+from ..devices import device_named
 from ..errors import BatchError, first_line, last_line
 from ..optional import require
 from .pairs import Pair
@@ -29,7 +30,6 @@ from .upscaler import (
     UpscaleOptions,
     Upscaler,
     already_there,
-    device_named,
     failure,
 )
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import diagnosis
-from ..batch.upscaler import device_named
+from ..devices import device_named
 from .chainner import ChainnerError, find_python
 
 

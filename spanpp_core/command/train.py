@@ -15,8 +15,8 @@ import torch
 import typer
 from rich.console import Console
 
-from ..batch.upscaler import device_named
 from ..checkpoint import read
+from ..devices import device_named
 from ..errors import TrainingError
 from ..network.hyperparameters import Hyperparameters
 from ..network.trainable import TrainableSpanPP

@@ -18,10 +18,10 @@ from ..batch.upscaler import (
     Precision,
     UpscaleOptions,
     Upscaler,
-    device_named,
 )
 from ..checkpoint import repaired
 from ..descriptor import bundled_model, load
+from ..devices import device_named
 from ..engine.size import Fractional, Size, ToMultiple, parse_factor
 from ..errors import SizeError, SpanPPError
 from ..video import CODECS
