@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 
+import pytest
 from front_door import spanpp
 
 import spanpp_core
@@ -48,3 +50,11 @@ def test_repair_files_beside_are_told(clean_file, capsys):
     assert json.loads(capsys.readouterr().out)["repair_file"].endswith(
         "_repair.safetensors"
     )
+
+
+def test_the_package_is_the_command_too(weights, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["spanpp_core", "info", str(weights), "--json"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("spanpp_core", run_name="__main__")
+    assert not end.value.code
+    assert json.loads(capsys.readouterr().out)["channels"] == 4

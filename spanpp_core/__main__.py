@@ -1,0 +1,5 @@
+"""``python -m spanpp_core``: the command, where its folder is not on the path."""
+
+from .command import main
+
+main()
