@@ -16,12 +16,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from lightning_fabric import Fabric
+import torch
 from quality_inputs import photos_of
 from quality_scores import GREYS, Scores, by_model, flat_shift, identity
 from quality_tables import markdown
@@ -29,13 +28,11 @@ from torch import Tensor
 
 import spanpp_core
 from spanpp_core import BACKENDS, SpanPPDescriptor
-from spanpp_core.command.train import FABRIC_PRECISIONS
-from spanpp_core.training import initial_network, loop, photo_folder
-from spanpp_core.training.brightness import balanced, brightness_batches
-from spanpp_core.training.losses import LOSSES
-from spanpp_core.training.patches import smallest_side
+from spanpp_core.training import photo_folder
+from spanpp_core.training.initial_network import initial_network
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.recipe import Recipe
+from spanpp_core.training.run import launched, train_recipe
 from spanpp_core.training.state import WEIGHTS
 
 BASE: Mapping[str, Any] = {"batch": 16, "patch": 48, "learning_rate": 1e-3, "seed": 1}
@@ -83,24 +80,14 @@ def variant(recipe: Recipe, differs: Mapping[str, Any], pixels: float) -> Recipe
 def trained(recipe: Recipe, photos: Photos, out: Path) -> Path:
     """Trains in a folder, or finds what was trained there; returns the weights."""
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(
-        accelerator="cpu", devices=1, precision=FABRIC_PRECISIONS[recipe.precision]
-    )
-    fabric.launch()
-
-    patches = partial(recipe.patches, photos)
-    loop.train(
-        initial_network.network_of(
-            Path(recipe.weights or ""), recipe.scales, recipe.seed, recipe.branches
-        ),
-        patches,
-        recipe.schedule(save_every=recipe.steps),
+    train_recipe(
+        recipe,
+        initial_network(recipe),
+        photos,
         out,
-        fabric=fabric,
+        fabric=launched(recipe.precision, torch.device("cpu")),
         settings={"continuous": bool(recipe.continuous)},
-        loss_of=lambda step: LOSSES[recipe.loss_of(step)],
-        colours=recipe.colours,
-        finish=lambda average: balanced(average, brightness_batches(patches(0))),
+        save_every=recipe.steps,
     )
     return out / WEIGHTS
 
@@ -139,7 +126,7 @@ def main() -> None:
         for name, differs in VARIANTS.items()
         if not given.only or name in given.only
     }
-    smallest = max(smallest_side(one.patch, one.draw()) for one in variants.values())
+    smallest = max(one.smallest_side for one in variants.values())
     photos = photo_folder.packed(given.photos, given.out, smallest)
     tests = {path.name: photos_of(path) for path in given.tests}
     scores = Scores(given.out / "scores.jsonl")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from fractions import Fraction
-from functools import partial
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -18,19 +13,15 @@ from rich.console import Console
 from ..checkpoint import read
 from ..devices import device_named
 from ..errors import TrainingError
-from ..network.hyperparameters import Hyperparameters
-from ..network.trainable import TrainableSpanPP
 from ..optional import require
+from ..training import photo_folder
 from ..training.degradation import DegradationName
+from ..training.initial_network import initial_network
 from ..training.losses import LossName
 from ..training.recipe import FURTHER_RATE, NEW_RATE, Recipe, TrainingPrecision
+from ..training.state import WEIGHTS
 from .choices import precision_option
 from .training_console import Display, Stop
-
-FABRIC_PRECISIONS: Mapping[TrainingPrecision, Any] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-}
 
 
 def train(
@@ -148,14 +139,11 @@ def train(
     differ then. Ctrl-C stops after the current step and saves.
     """
     require("Training", "train", "lightning_fabric", "tensorboard")
-    from lightning_fabric import Fabric  # noqa: PLC0415  (an optional extra)
-
-    from ..training import loop, photo_folder  # noqa: PLC0415
-    from ..training.brightness import balanced, brightness_batches  # noqa: PLC0415
-    from ..training.losses import LOSSES  # noqa: PLC0415
-    from ..training.patches import smallest_side  # noqa: PLC0415
-    from ..training.state import WEIGHTS  # noqa: PLC0415
-    from ..training.validation import bicubic_by_scale, psnr_by_scale  # noqa: PLC0415
+    from ..training.run import (  # noqa: PLC0415  (an optional extra)
+        launched,
+        settings_of,
+        train_recipe,
+    )
 
     console = Console(stderr=True, markup=False, highlight=False)
     options = {
@@ -175,73 +163,39 @@ def train(
         "precision": precision,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    made = Recipe.read(recipe, given)
-    made = _as_the_weights(made, console)
+    made = _as_the_weights(Recipe.read(recipe, given), console)
     if made.weights is not None and channels is not None:
         raise TrainingError(
             f"--channels {channels} is of a new network, and --weights {made.weights}"
             " has its own; give one of the two"
         )
-    network = _network(made)
+    network = initial_network(made)
     held_out = [] if val is None else photo_folder.whole(val)
-    chosen = device_named(device)
-    if device is None and chosen.type == "xpu":  # Fabric knows no Intel GPUs
-        chosen = torch.device("cpu")
-    on_gpu = chosen.type == "cuda"
-    # a report waits for the GPU
-    schedule = made.schedule(save_every, log_every=100 if on_gpu else 10)
-    settings = asdict(replace(made, learning_rate=schedule.learning_rate)) | {
-        "weights": made.weights and Path(made.weights).name,
-        "photos": photo_folder.digest(folder),
-        "devices": devices,
-    }
+    where = _training_device(device)
+    settings = settings_of(made, photo_folder.digest(folder), devices)
     photos = photo_folder.packed(
         folder,
         out,
-        smallest_side(made.patch, made.draw()),
+        made.smallest_side,
         lambda error: console.print(f"skipped: {error}", soft_wrap=True),
     )
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=devices if chosen.index is None else [chosen.index],  # pyright: ignore
-        precision=FABRIC_PRECISIONS[made.precision],
-    )
-    fabric.launch()
-    # each shape comes thousands of times: cuDNN may look for its fastest way
-    torch.backends.cudnn.benchmark = on_gpu
-    if on_gpu and made.degrade == "none":
-        photos, workers = photos.to(fabric.device), 0
-    elif workers is None:
-        workers = 0 if chosen.type == "cpu" else min(16, os.cpu_count() or 1)
-
-    patches, exact = partial(made.patches, photos), _validation_scales(made)
+    fabric = launched(made.precision, where, devices)
     stop = Stop(minutes)
     pixels = made.batch * devices * made.patch**2
     with Display(made.steps, pixels, console, fabric.is_global_zero) as display, stop:
-
-        def validate(network: TrainableSpanPP) -> Mapping[str, float]:
-            found = psnr_by_scale(network, held_out, exact)
-            display.tell("weights", found)
-            return found
-
-        if held_out:
-            display.tell("bicubic", bicubic_by_scale(held_out, exact))
-        done = loop.train(
+        done = train_recipe(
+            made,
             network,
-            patches,
-            schedule,
+            photos,
             out,
             fabric=fabric,
             settings=settings,
-            loss_of=lambda step: LOSSES[made.loss_of(step)],
-            colours=made.colours,
+            save_every=save_every,
             workers=workers,
-            compiled=on_gpu and not made.branches and find_spec("triton") is not None,
-            captured=on_gpu and devices == 1 and torch.version.hip is None,
-            validate=validate if held_out else None,
+            held_out=held_out,
+            on_scores=display.tell,
             on_report=display.show,
             should_stop=stop,
-            finish=lambda average: balanced(average, brightness_batches(patches(0))),
         )
     if fabric.is_global_zero:
         if done < made.steps:
@@ -255,11 +209,11 @@ def train(
         raise typer.Exit(130)
 
 
-def _validation_scales(recipe: Recipe) -> list[Fraction]:
-    """The trained scales, and a fraction if some are trained."""
-    whole = [Fraction(scale) for scale in recipe.scales]
-    between = [Fraction(s) for s in recipe.draw().scales if s.denominator == 2]
-    return sorted({*whole, *between[:1]})
+def _training_device(name: str | None) -> torch.device:
+    """Returns the device named, or the fastest that Fabric trains on: no Intel GPU."""
+    device = device_named(name)
+    is_left_out = name is None and device.type == "xpu"
+    return torch.device("cpu") if is_left_out else device
 
 
 def _as_the_weights(recipe: Recipe, console: Console) -> Recipe:
@@ -274,13 +228,3 @@ def _as_the_weights(recipe: Recipe, console: Console) -> Recipe:
         )
     asked = theirs if recipe.continuous is None else recipe.continuous
     return replace(recipe, continuous=asked)
-
-
-def _network(recipe: Recipe) -> TrainableSpanPP:
-    from ..training import initial_network  # noqa: PLC0415
-
-    if recipe.weights is None:
-        hyper = Hyperparameters(channels=recipe.channels, scales=recipe.scales)
-        return initial_network.new_network(hyper, recipe.seed, recipe.branches)
-    path = Path(recipe.weights)
-    return initial_network.network_of(path, recipe.scales, recipe.seed, recipe.branches)

@@ -12,6 +12,20 @@ from .. import checkpoint
 from ..network.branches import STEADY_ALPHA, SpanPPBranches
 from ..network.hyperparameters import Hyperparameters
 from ..network.trainable import SpanPPPlain, TrainableSpanPP
+from .recipe import Recipe
+
+
+def initial_network(recipe: Recipe) -> TrainableSpanPP:
+    """Returns the network that a recipe begins with, for the scales that it trains.
+
+    Raises:
+        CheckpointError: Its weights are not a SpanPP checkpoint.
+    """
+    if recipe.weights is None:
+        hyper = Hyperparameters(channels=recipe.channels, scales=recipe.scales)
+        return new_network(hyper, recipe.seed, recipe.branches)
+    path = Path(recipe.weights)
+    return network_of(path, recipe.scales, recipe.seed, recipe.branches)
 
 
 def new_network(

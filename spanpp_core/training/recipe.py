@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,7 @@ from ..network.scale import MAX_SCALE, MIN_SCALE
 from ..optional import require
 from .degradation import DEGRADATIONS, DegradationName
 from .losses import LossName
-from .patches import Patches, ScaleDraw
+from .patches import Patches, ScaleDraw, smallest_side
 from .photos import Photos
 from .schedule import Schedule
 
@@ -227,12 +228,27 @@ class Recipe:
             self.flat,
         )
 
+    @property
+    def smallest_side(self) -> int:
+        """The shorter side that a photo must have at least, in pixels."""
+        return smallest_side(self.patch, self.draw())
+
+    def validation_scales(self) -> list[Fraction]:
+        """Returns the scales to measure at: the whole ones, and a half if it is trained."""
+        whole = [Fraction(scale) for scale in self.scales]
+        halves = [scale for scale in self.draw().scales if scale.denominator == 2]
+        return sorted({*whole, *halves[:1]})
+
+    @property
+    def rate(self) -> float:
+        """Muon's learning rate, see `learning_rate`."""
+        return self.learning_rate or (FURTHER_RATE if self.weights else NEW_RATE)
+
     def schedule(self, save_every: int, log_every: int = 10) -> Schedule:
         """Returns how long and how fast."""
-        rate = self.learning_rate or (FURTHER_RATE if self.weights else NEW_RATE)
         return Schedule(
             self.steps,
-            rate,
+            self.rate,
             self.warm_up,
             self.tail,
             ema=self.ema,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from spanpp_core.training import loop
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.recipe import Recipe
 
@@ -128,7 +129,7 @@ def test_short_trainings_keep_flat_colours_where_their_recipe_does(
     monkeypatch.syspath_prepend(str(FOLDER.parent))
     recipes = importlib.import_module("recipes")
     given: dict[str, object] = {}
-    monkeypatch.setattr(recipes.loop, "train", lambda *_, **more: given.update(more))
+    monkeypatch.setattr(loop, "train", lambda *_, **more: given.update(more))
     recipe = Recipe(weights=str(weights), branches=False, colours=6.0)
     recipes.trained(recipe, Photos(torch.empty(0, 3), []), tmp_path)
     assert given["colours"] == 6

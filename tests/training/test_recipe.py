@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_the_rate_is_lower_where_training_goes_on():
     assert Recipe().schedule(500).learning_rate == NEW_RATE
     assert Recipe(weights="some.pth").schedule(500).learning_rate == FURTHER_RATE
     assert Recipe(learning_rate=0.5).schedule(500).learning_rate == 0.5
+
+
+def test_a_half_is_measured_where_fractions_are_trained():
+    half = Fraction(3, 2)
+    assert Recipe(scales=(1, 2)).validation_scales() == [1, 2]
+    assert Recipe(scales=(1, 2), continuous=True).validation_scales() == [1, half, 2]
 
 
 @pytest.mark.skipif(not RECIPES.is_dir(), reason="they are in the repository alone")

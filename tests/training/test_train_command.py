@@ -227,7 +227,7 @@ def test_it_trains_on_the_very_device_that_was_named(
         given.update(settings)
         raise Seen
 
-    monkeypatch.setattr("lightning_fabric.Fabric", fabric)
+    monkeypatch.setattr("spanpp_core.training.run.Fabric", fabric)
     monkeypatch.setattr("spanpp_core.command.train.device_named", torch.device)
     run = ("train", folder, "-o", tmp_path / "run", *TINY_RUN[:-1])
     assert spanpp(*run, name) == 2
