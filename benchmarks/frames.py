@@ -78,11 +78,13 @@ def end_to_end(
         f"ours, {backend}, {whole}": engine(backend, images, out),
         f"ours, {backend}, {whole}, as in ComfyUI": engine(backend, *in_comfyui),
     }
-    found: list[Backend] = ["torch", "triton", "cupy"] if cuda else ["torch"]
+    found: list[Backend] = (
+        ["torch", "jiterator", "triton", "cupy"] if cuda else ["torch"]
+    )
     others = [
         name
         for name in found
-        if name != backend and (name == "torch" or find_spec(name))
+        if name != backend and (name in ("torch", "jiterator") or find_spec(name))
     ]
     for name in others:
         ours[f"ours, {name}, {whole}"] = engine(name, images, out)

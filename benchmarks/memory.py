@@ -32,7 +32,11 @@ WHOLE = ["--tile", "1000"]
 def cases(device: torch.device) -> Iterator[list[str]]:
     """Yields the options of each case: on a GPU small tiles are not worth a look."""
     if device.type == "cuda":
-        found = ["torch", *(name for name in ("triton", "cupy") if find_spec(name))]
+        found = [
+            "torch",
+            "jiterator",
+            *(name for name in ("triton", "cupy") if find_spec(name)),
+        ]
         tiles = ["--width", "3000", "--height", "2000", "--tile", "1000"]
         for backend in found:
             for precision in DTYPES if backend == "torch" else ("fp16",):

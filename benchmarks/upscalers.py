@@ -91,6 +91,7 @@ def ours(model: SpanPPDescriptor, images: Tensor, *, compiled: bool) -> Named:
     if model.device.type == "cpu" and not _missing("openvino"):
         backends.append("openvino")
     if model.device.type == "cuda":
+        backends.append("jiterator")
         backends += [name for name in ("triton", "cupy") if not _missing(name)]
     if model.device.type == "cuda" and compiled:
         backends.append("compile")

@@ -1,6 +1,6 @@
 """What lies between two convolutions, in PyTorch: a pass over memory per operation.
 
-`triton_kernels` computes the same in one pass each.
+`triton_kernels` and `jiterator_kernels` compute the same in one pass each.
 """
 
 from __future__ import annotations

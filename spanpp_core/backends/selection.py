@@ -19,22 +19,24 @@ from ..network.scale import Window
 from .compiler import CompilerRunner
 from .cupy import CupyRunner, is_fastest
 from .fallback import is_out_of_memory, log_fallback
+from .jiterator import JiteratorRunner
 from .openvino import DTYPES as OPENVINO_DTYPES
 from .openvino import OpenVINORunner
 from .prepared_weights import PreparedRunner
 from .triton import TritonRunner
 
-Backend = Literal["auto", "torch", "triton", "cupy", "compile", "openvino"]
+Backend = Literal["auto", "torch", "jiterator", "triton", "cupy", "compile", "openvino"]
 """
-"torch": PyTorch, on CUDA and ROCm with the weights prepared. "triton": there, and with
-Triton kernels between the convolutions. "cupy": a convolution of our own that CuPy
-compiles, on CUDA. "compile": `torch.compile`. "openvino": OpenVINO, on CPUs. "auto": the
-fastest that is installed, where the job outweighs compiling.
+"torch": PyTorch, on CUDA and ROCm with the weights prepared. "jiterator", "triton": there,
+and with one kernel between two convolutions, compiled by PyTorch or by Triton. "cupy": a
+convolution of our own that CuPy compiles, on CUDA. "compile": `torch.compile`. "openvino":
+OpenVINO, on CPUs. "auto": the fastest that is installed, where the job outweighs compiling.
 """
 
 BACKENDS: tuple[Backend, ...] = (
     "auto",
     "torch",
+    "jiterator",
     "triton",
     "cupy",
     "compile",
@@ -88,6 +90,7 @@ class Runner(Protocol):
 
 RUNNERS: dict[Backend, type[Runner]] = {
     "torch": PreparedRunner,
+    "jiterator": JiteratorRunner,
     "triton": TritonRunner,
     "cupy": CupyRunner,
     "compile": CompilerRunner,
@@ -245,9 +248,11 @@ def _fastest(channels: int, dtype: torch.dtype, device: torch.device) -> Backend
     """Returns what is fastest; to look for packages takes longer than to launch kernels."""
     if device.type == "cuda" and is_fastest(channels, dtype, device):
         return "cupy"
-    if device.type == "cuda" and find_spec("triton"):
-        capability = torch.cuda.get_device_capability(device)
-        return "triton" if capability >= TRITON_CAPABILITY else "torch"
+    if device.type == "cuda":
+        has_triton = find_spec("triton") is not None
+        if has_triton and torch.cuda.get_device_capability(device) >= TRITON_CAPABILITY:
+            return "triton"
+        return "jiterator"
     measured = platform.machine().lower() in ("x86_64", "amd64")
     if device.type == "cpu" and measured and dtype in OPENVINO_DTYPES:
         return "openvino" if find_spec("openvino") else "torch"

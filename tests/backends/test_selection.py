@@ -137,10 +137,14 @@ def test_packages_are_looked_up_once_for_all_calls(model, monkeypatch):
 
 @pytest.mark.parametrize(
     ("capability", "installed", "expected"),
-    [((8, 6), True, "triton"), ((6, 1), True, "torch"), ((9, 0), False, "torch")],
+    [
+        ((8, 6), True, "triton"),
+        ((6, 1), True, "jiterator"),
+        ((9, 0), False, "jiterator"),
+    ],
 )
 @pytest.mark.parametrize("pixels", [1, 2**34])
-def test_auto_takes_triton_on_gpus_for_every_job(
+def test_auto_takes_fused_kernels_on_gpus_for_every_job(
     monkeypatch, capability, installed, expected, pixels
 ):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)

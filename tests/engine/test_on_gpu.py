@@ -22,7 +22,7 @@ STEP = 1 / 255
 SUITED = {"channels": 16}
 """Small, and for every backend."""
 SCALES = [1, 2, 4, 2.5, 2.73]
-FAST: list[Backend] = ["torch"]
+FAST: list[Backend] = ["torch", "jiterator"]
 if find_spec("triton"):
     FAST.append("triton")
 if runs_cupy():
