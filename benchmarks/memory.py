@@ -23,7 +23,7 @@ import torch
 
 import spanpp_core
 from spanpp_core import BACKENDS
-from spanpp_core.engine.tiled import auto_tile, working_memory
+from spanpp_core.engine.tile_size import auto_tile, working_memory
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 WHOLE = ["--tile", "1000"]

@@ -19,7 +19,7 @@ from .backends import Backend, fastest
 from .descriptor import SpanPPDescriptor, bundled_model, load
 from .engine.memory import free_memory
 from .engine.precision import fastest_dtype
-from .engine.tiled import auto_tile
+from .engine.tile_size import auto_tile
 from .engine.upscaling import upscale
 from .errors import MissingPackageError
 from .video import codecs_here

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
+from .arguments import check_image, result_of
 from .dynamic_range import (
     OutsideError,
     RangeCurve,
@@ -25,14 +26,8 @@ from .memory import free_memory
 from .plan import Plan
 from .resized import part_of, upscale_to_size
 from .size import OutputSize
-from .tiled import (
-    LARGE_TILE,
-    Progress,
-    auto_tile,
-    check_image,
-    result_of,
-    working_memory,
-)
+from .tile_size import LARGE_TILE, auto_tile, working_memory
+from .tiled import Progress
 
 SMALL_BYTES = 64 * 2**20
 """Working memory that any GPU has: below, it is not asked what is free."""

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..descriptor import SpanPPDescriptor
 from ..network.scale import output_size
 from ..resize import resize
+from .arguments import result_of
 from .memory import SHARE_OF_FREE
 from .size import OutputSize
-from .tiled import Progress, result_of, upscale_tiled
+from .tiled import Progress, upscale_tiled
 from .transfer import copy_to
 
 RESIZE_COPIES = 3

@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..backends import fastest, is_out_of_memory, map_channels
+from ..backends import is_out_of_memory
 from ..descriptor import SpanPPDescriptor
 from ..network.autocast import autocast_disabled
 from ..network.end_layers import end_dtype
 from ..network.scale import Window
+from .arguments import check_image, result_of
 from .dynamic_range import extremes
-from .memory import empty_cache, pixels_that_fit, working_bytes
+from .memory import empty_cache
 from .pipeline import SMALLEST_TILE, Job, Pipeline
 from .plan import Plan, Tile
+from .tile_size import pixels_at_once
 
 Progress = Callable[[int, int], None]
 """
 Called after each step with the tiles done and the tiles in all (which grows when one
 has to be cut smaller). Whatever it raises stops the run and reaches the caller.
 """
-
-LARGE_TILE = 512
-"""Edge in pixels that keeps any device busy: not worth evicting anything for more."""
 
 
 def upscale_tiled(
@@ -58,7 +57,7 @@ def upscale_tiled(
     plan = Plan.of(height, width, model.scale, model.model.halo)
     out = result_of(model, image, (plan.out_height, plan.out_width), out)
     tiles = list(plan.tiles(tile))
-    fit = _fit(model, memory, free()) if len(image) * len(tiles) > 1 else 1
+    fit = pixels_at_once(model, memory, free()) if len(image) * len(tiles) > 1 else 1
     jobs: deque[Job] = deque()
     with torch.no_grad(), autocast_disabled(model.device.type):
         for source, target in _planes(model, image, out):
@@ -79,144 +78,6 @@ def upscale_tiled(
         finally:
             backends.trim()
     return out
-
-
-def result_channels(model: SpanPPDescriptor, channels: int) -> int:
-    """Returns the channels of what `upscale` makes of an image of ``channels``."""
-    return channels if model.input_channels == 3 else 3
-
-
-def result_of(
-    model: SpanPPDescriptor, image: Tensor, sides: tuple[int, int], out: Tensor | None
-) -> Tensor:
-    """Returns ``out`` for the result of an image, or a new tensor of the image's kind.
-
-    Raises:
-        ValueError: ``out`` has not the shape (N, C, *sides), is not floating point, or
-            lies in the memory of the image, which is read until the last tile.
-    """
-    shape = (len(image), result_channels(model, image.shape[1]), *sides)
-    if out is None:
-        return image.new_empty(shape)
-    if out.shape != shape:
-        raise ValueError(f"out has the shape {tuple(out.shape)}; expected {shape}")
-    if not out.is_floating_point():
-        raise ValueError(f"out is {out.dtype}; expected floating point")
-    if _overlap(out, image):
-        raise ValueError(
-            "out lies in the memory of the image; give one of its own, or none"
-        )
-    return out
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether what lies from the first to the last value of two tensors overlaps."""
-    if one.device != other.device:
-        return False
-    try:
-        (start, end), (first, last) = map(_addresses, (one, other))
-    except RuntimeError:  # DirectML's tensors have none
-        return False
-    return start < last and first < end
-
-
-def _addresses(x: Tensor) -> tuple[int, int]:
-    """Returns the address of the first byte of a tensor, and of the one behind it."""
-    steps = sum((n - 1) * step for n, step in zip(x.shape, x.stride()))
-    start = x.data_ptr()
-    return start, start + (steps + 1) * x.element_size()
-
-
-def auto_tile(
-    model: SpanPPDescriptor, memory: int | None = None, *, free: int | None = None
-) -> int:
-    """Returns the edge of the tiles that `upscale` chooses now, in input pixels.
-
-    Args:
-        model: At the scale it will run.
-        memory: As for `upscale`.
-        free: The bytes that are free on the device, if a host knows better than the
-            device: it may count what it can evict.
-    """
-    return _edge_of(_fit(model, memory, free), model.model.halo)
-
-
-def _fit(model: SpanPPDescriptor, memory: int | None, free: int | None) -> int:
-    """The input pixels that may be read at once now."""
-    network, where = model.model, (model.dtype, model.device)
-    backend = fastest(network, model.backend, *where)
-    return pixels_that_fit(
-        network.hyper,
-        network.scale,
-        *where,
-        memory,
-        channels=map_channels(backend, network.hyper.channels, *where),
-        pooled=backend == "openvino",
-        free=free,
-    )
-
-
-def _edge_of(fit: int, halo: int) -> int:
-    """The edge of a tile, without its halo, that reads at most ``fit`` pixels."""
-    return max(SMALLEST_TILE, math.isqrt(fit) - 2 * halo)
-
-
-def working_memory(
-    model: SpanPPDescriptor,
-    height: int,
-    width: int,
-    *,
-    tile: int = LARGE_TILE,
-    dtype: torch.dtype | None = None,
-    device: torch.device | None = None,
-) -> int:
-    """Estimates what a tile takes at work, beside weights, input and output, in bytes.
-
-    Args:
-        model: At the scale it will run.
-        height: Height of the image in pixels; a small one has smaller tiles.
-        width: Width of the image in pixels.
-        tile: Edge of the tiles in input pixels without their halo.
-        dtype: What it will run in; None for the model's own.
-        device: Where it will run; None for where it is.
-    """
-    network = model.model
-    dtype, device = dtype or model.dtype, device or model.device
-    backend = fastest(network, model.backend, dtype, device)
-    edge = tile + 2 * network.halo
-    return working_bytes(
-        network.hyper,
-        network.scale,
-        dtype,
-        min(height, edge) * min(width, edge),
-        channels=map_channels(backend, network.hyper.channels, dtype, device),
-        pooled=backend == "openvino",
-        on_gpu=device.type != "cpu",
-    )
-
-
-def check_image(model: SpanPPDescriptor, image: Tensor) -> None:
-    """Checks that an image is what a model takes.
-
-    Raises:
-        TypeError: It is no tensor.
-        ValueError: It has another shape or dtype.
-    """
-    if not isinstance(image, Tensor):  # pyright: ignore
-        raise TypeError(
-            f"image is a {type(image).__name__}; expected a tensor (N, C, H, W) in [0, 1]"
-        )
-    expected = model.input_channels
-    allowed = (1, 2, 3, 4) if expected == 3 else (expected,)
-    if image.ndim != 4 or image.shape[1] not in allowed or 0 in image.shape:
-        raise ValueError(
-            f"image has the shape {tuple(image.shape)}; expected (N, C, H, W) with C"
-            f" one of {allowed} and no empty axis"
-        )
-    if not image.is_floating_point():
-        raise ValueError(
-            f"image is {image.dtype}; expected floating point in [0, 1]: divide 8 bits by 255"
-        )
 
 
 def _planes(

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ..descriptor import SpanPPDescriptor
+from .arguments import check_image
 from .prepared_run import Upscaling
 from .size import FRACTIONAL, Fractional, Size
-from .tiled import Progress, check_image
+from .tiled import Progress
 
 
 def prepare(

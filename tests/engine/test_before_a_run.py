@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import SpanPPDescriptor, prepare, upscale
 from spanpp_core.engine import prepared_run, resized
-from spanpp_core.engine.tiled import auto_tile, working_memory
+from spanpp_core.engine.tile_size import auto_tile, working_memory
 
 
 def test_working_memory_grows_with_the_tile_until_the_image_ends(
@@ -36,7 +36,7 @@ def test_auto_tile_is_what_upscale_takes(
     model: SpanPPDescriptor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spanpp_core.engine.tiled.pixels_that_fit", lambda *_, **__: 100**2
+        "spanpp_core.engine.tile_size.pixels_that_fit", lambda *_, **__: 100**2
     )
     assert auto_tile(model) == 100 - 2 * model.model.halo
     assert prepare(model, (9000, 9000)).tile == auto_tile(model)

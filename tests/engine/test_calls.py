@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten
 import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor, prepare
 from spanpp_core.backends import selection
-from spanpp_core.engine import dynamic_range, pipeline, tiled, transfer
+from spanpp_core.engine import arguments, dynamic_range, pipeline, transfer
 from spanpp_core.network import cache
 from spanpp_core.network.model import SpanPP
 
@@ -92,7 +92,7 @@ def asked(monkeypatch) -> Asked:
     monkeypatch.setattr(pipeline, "copy_streams", lambda device: streams)
     monkeypatch.setattr(transfer, "_pinned", unpinned)
     monkeypatch.setattr(dynamic_range, "_numbers", numbers)
-    monkeypatch.setattr(tiled, "_overlap", lambda one, other: False)  # no addresses
+    monkeypatch.setattr(arguments, "_overlap", lambda one, other: False)  # no addresses
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "mem_get_info", free)

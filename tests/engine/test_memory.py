@@ -17,7 +17,7 @@ import spanpp_core
 from spanpp_core.backends import prepared_weights
 from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.engine import memory
-from spanpp_core.engine.tiled import auto_tile, working_memory
+from spanpp_core.engine.tile_size import auto_tile, working_memory
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spanpp_core import upscale
-from spanpp_core.engine import tiled
+from spanpp_core.engine import tile_size, tiled
 from spanpp_core.engine.pipeline import Job, Pipeline
 from spanpp_core.engine.plan import Plan
 from spanpp_core.network.scale import Window
@@ -44,7 +44,7 @@ def test_results_and_progress_are_the_same_when_ended_late(model, monkeypatch):
     results = []
     for kind, progress in seen.items():
         monkeypatch.setattr(tiled, "Pipeline", kind)
-        monkeypatch.setattr(tiled, "pixels_that_fit", lambda *_, **__: 1)
+        monkeypatch.setattr(tile_size, "pixels_that_fit", lambda *_, **__: 1)
         results.append(
             upscale(
                 model,
