@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from spandrel import MAIN_REGISTRY
+from stand_in_io import stand_in_io
 
 PACK = Path(__file__).resolve().parents[3]
 
@@ -159,7 +160,6 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         args=host.settings,
         LatentPreviewMethod=LatentPreviewMethod,
     )
-    io = _io(newer)
     ui = types.SimpleNamespace(PreviewImage=Preview)
     extension = type("ComfyExtension", (), {})
     return {
@@ -172,7 +172,7 @@ def _modules(host: Host, newer: bool) -> dict[str, types.ModuleType]:
         "comfy_api": _module("comfy_api", __path__=[]),
         "comfy_api.latest": _module(
             "comfy_api.latest",
-            io=io,
+            io=stand_in_io(newer=newer),
             ui=ui,
             InputImpl=types.SimpleNamespace(
                 VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents
@@ -245,76 +245,6 @@ def _folder_paths(host: Host) -> types.ModuleType:
         get_temp_directory=lambda: str(host.output.parent / "temp"),
         get_save_image_path=save_path,
     )
-
-
-def _io(newer: bool) -> types.SimpleNamespace:
-    class Input:
-        def __init__(self, id: str, **options: Any) -> None:  # noqa: A002
-            self.id, self.options = id, options
-            self.default = options.get("default")
-            self.tooltip = options.get("tooltip", "")
-            self.optional = options.get("optional", False)
-
-    class NewerInput(Input):
-        def __init__(self, id: str, *, advanced: bool = False, **options: Any) -> None:  # noqa: A002
-            super().__init__(id, **options)
-            self.advanced = advanced
-
-    class Output:
-        def __init__(self, id: str, **options: Any) -> None:  # noqa: A002
-            self.id, self.options = id, options
-
-    @dataclass
-    class OlderSchema:
-        node_id: str
-        display_name: str
-        category: str
-        description: str
-        inputs: list[Any]
-        outputs: list[Any]
-        hidden: list[Any] = field(default_factory=list)
-        is_output_node: bool = False
-        is_deprecated: bool = False
-
-    @dataclass
-    class NewerSchema(OlderSchema):
-        search_aliases: list[str] = field(default_factory=list)
-
-    class MultiType:
-        @staticmethod
-        def Input(widget: Input, types: list[Any]) -> Input:
-            widget.types = types
-            return widget
-
-    class NodeOutput:
-        def __init__(self, *values: Any, ui: Any = None) -> None:
-            self.values, self.ui = values, ui
-
-    kinds = (
-        *("Int", "Float", "Boolean", "String", "Combo"),
-        *("Image", "Mask", "Video", "UpscaleModel"),
-    )
-    widget = NewerInput if newer else Input
-    io = types.SimpleNamespace(
-        **{kind: types.SimpleNamespace(Input=widget, Output=Output) for kind in kinds},
-        ComfyNode=type("ComfyNode", (), {}),
-        NodeOutput=NodeOutput,
-        Schema=NewerSchema if newer else OlderSchema,
-        MultiType=MultiType,
-        Hidden=types.SimpleNamespace(unique_id="UNIQUE_ID", prompt="PROMPT"),
-    )
-    if newer:
-        option = type(
-            "Option",
-            (),
-            {
-                "__init__": lambda self, key, inputs: vars(self).update(
-                    key=key, inputs=inputs
-                )
-            },
-        )
-        io.DynamicCombo = types.SimpleNamespace(Input=NewerInput, Option=option)
-    return io
 
 
 def _module(name: str, **attributes: Any) -> Any:
