@@ -37,6 +37,13 @@ struct alignas(8) HalfUnit { unsigned x, y; };
 enum Then { NOTHING, SILU, ADD, GATE };
 
 #ifndef EMULATED
+// What is in global memory; 4, 8 or 16 bytes at a multiple of as many.
+template <typename T>
+__device__ __forceinline__ T load(const T* from) { return *from; }
+
+template <typename T>
+__device__ __forceinline__ void store(T* to, const T& value) { *to = value; }
+
 // The address of a program's shared memory, in bytes.
 __device__ __forceinline__ unsigned shared_memory() {
   extern __shared__ Unit shared[];
@@ -121,12 +128,12 @@ __device__ __forceinline__ void read(const Unit* pixel, unsigned (&values)[OUT_U
   const int quarter = threadIdx.x % 4;
 #pragma unroll
   for (int j = 0; j + 4 <= OUT_UNITS; j += 4) {
-    const Unit unit = pixel[j + quarter];
+    const Unit unit = load(pixel + j + quarter);
     values[j] = unit.x, values[j + 1] = unit.y, values[j + 2] = unit.z, values[j + 3] = unit.w;
   }
   if (OUT_UNITS % 4) {
     constexpr int j = OUT_UNITS - 2;
-    const HalfUnit unit = reinterpret_cast<const HalfUnit*>(pixel + j)[quarter];
+    const HalfUnit unit = load(reinterpret_cast<const HalfUnit*>(pixel + j) + quarter);
     values[j] = unit.x, values[j + 1] = unit.y;
   }
 }
@@ -135,10 +142,10 @@ __device__ __forceinline__ void write(Unit* pixel, const unsigned (&values)[OUT_
   const int quarter = threadIdx.x % 4;
 #pragma unroll
   for (int j = 0; j + 4 <= OUT_UNITS; j += 4)
-    pixel[j + quarter] = {values[j], values[j + 1], values[j + 2], values[j + 3]};
+    store(pixel + j + quarter, {values[j], values[j + 1], values[j + 2], values[j + 3]});
   if (OUT_UNITS % 4) {
     constexpr int j = OUT_UNITS - 2;
-    reinterpret_cast<HalfUnit*>(pixel + j)[quarter] = {values[j], values[j + 1]};
+    store(reinterpret_cast<HalfUnit*>(pixel + j) + quarter, {values[j], values[j + 1]});
   }
 }
 
@@ -234,7 +241,7 @@ convolution(const Unit* __restrict__ x, const Unit* __restrict__ weight,
 #pragma unroll
       for (int r = 0; r < ROWS_OF_WARP; r++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) sum[r][j][i] = bias[channel + i % 2];
+        for (int i = 0; i < 4; i++) sum[r][j][i] = load(bias + channel + i % 2);
     }
     // a warp has ROWS_OF_WARP rows of 16 pixels; a row that was loaded serves all taps down
     unsigned a_from = map + a_row, b_from = weights + b_row;

@@ -1,10 +1,11 @@
 // Runs convolution.cu on a CPU. The threads of a program take turns, each until it waits, and
 // what a warp does together is exchanged between them, as the instruction set defines it.
 //
-// It finds what a GPU shows only now and then: a unit of shared memory that is read before
+// It finds what a GPU shows only now and then. Of shared memory, a unit that is read before
 // its copy was waited for by the thread that began it, and by a barrier after that; that is
 // overwritten before a barrier after its last read; that is outside. Copies arrive when they
-// are waited for. What is outside of maps is not read, and results are NaN until written.
+// are waited for. Of global memory, what is outside of the tensors, what is not at a multiple
+// of its size, and a result that is written twice. Results are NaN until written.
 
 // Few headers: to read them takes longer than the rest of compiling this.
 #include <stdint.h>
@@ -29,6 +30,8 @@ static void fail(const char* reason) {
 }
 
 struct Unit;
+template <typename T> static T load(const T* from);
+template <typename T> static void store(T* to, const T& value);
 static unsigned shared_memory() { return 0; }
 static void load_matrices(unsigned (&to)[4], unsigned row);
 static void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
@@ -104,10 +107,36 @@ struct Arguments {
 static Program* program;
 static const Arguments* given;
 
-static bool in_a_map(const Unit* from) {
-  const Unit *x = given->x, *weight = given->weight;
-  return (from >= x && from < x + given->pixels() * IN_UNITS) ||
-         (from >= weight && from < weight + WEIGHT_UNITS);
+template <typename T>
+static bool within(const T* at, const void* tensor, size_t bytes) {
+  const uintptr_t first = uintptr_t(tensor), here = uintptr_t(at);
+  return here >= first && here + sizeof(T) <= first + bytes;
+}
+
+// Whether a value may be read or written there.
+template <typename T>
+static bool reachable(const T* at, bool inside) {
+  if (!inside) fail("an address was outside of the tensors");
+  if (uintptr_t(at) % sizeof(T)) fail("an address was not at a multiple of its size");
+  return failure == nullptr;
+}
+
+template <typename T>
+static T load(const T* from) {
+  const size_t map = given->pixels() * OUT_UNITS * sizeof(Unit);
+  const bool inside = within(from, given->bias, OUTPUTS * sizeof(float)) ||
+                      (given->then >= ADD && within(from, given->skip, map));
+  return reachable(from, inside) ? *from : T();
+}
+
+template <typename T>
+static void store(T* to, const T& value) {
+  const size_t map = given->pixels() * OUT_UNITS * sizeof(Unit);
+  if (!reachable(to, within(to, given->out, map))) return;
+  T unwritten;
+  memset(&unwritten, 0xff, sizeof(T));
+  if (memcmp(to, &unwritten, sizeof(T))) fail("a result was written twice");
+  *to = value;
 }
 
 static Thread& me() { return program->threads[threadIdx.x]; }
@@ -144,8 +173,9 @@ static Cell* cell(unsigned address) {
 
 static void copy(unsigned to, const Unit* from, bool inside) {
   Cell* at = cell(to);
-  if (inside && !in_a_map(from)) fail("a copy was from outside of the maps");
-  if (at == nullptr || failure != nullptr) return;
+  const bool known = within(from, given->x, given->pixels() * IN_UNITS * sizeof(Unit)) ||
+                     within(from, given->weight, WEIGHT_UNITS * sizeof(Unit));
+  if (at == nullptr || !reachable(from, known || !inside)) return;
   bool free = !at->copying && at->written.before(me().now);
   for (const Moment& read : at->read) free = free && read.before(me().now);
   if (!free) fail("a unit was overwritten before all had read it");

@@ -70,33 +70,41 @@ def test_it_is_a_convolution_with_what_follows_in_any_shape(kind, size, dtype, m
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("missing", "failure"),
+    ("part", "by", "failure"),
     [
-        ("    wait_for_copies();\n", "read before it was there"),
-        ("    wait_for_group(group);  // all of this", "read before it was there"),
+        ("    wait_for_copies();\n    wait", "    wait", "read before it was there"),
+        ("wait_for_group(group);  // all of", "// all of", "read before it was there"),
         (
-            "      wait_for_group(group);  // all have",
-            "overwritten before all had read",
+            "wait_for_group(group);  // all have",
+            "// all have",
+            "before all had read it",
         ),
-        ("  __syncthreads();", "read before it was there"),
+        ("  __syncthreads();", "", "read before it was there"),
+        ("group * STAGES *", "(group + 1) * STAGES *", "outside of the shared memory"),
+        ("inside && row >= 0 &&", "inside &&", "outside of the tensors"),
+        ("then >= ADD && r < rows &&", "then >= ADD &&", "outside of the tensors"),
+        ("      if (r < rows &&", "      if (", "outside of the tensors"),
+        ("channel + i % 2", "channel + i", "outside of the tensors"),
+        ("(pixel + j) + quarter);", "(&pixel->y) + quarter);", "multiple of its size"),
+        ("out + (r * width + 8 * half) *", "out + r * width *", "written twice"),
     ],
 )
 @pytest.mark.usefixtures("_cuda_emulated")
-def test_a_missing_barrier_is_found(missing, failure, monkeypatch, tmp_path):
-    """What computes the right values here may still be a race on a GPU."""
+def test_a_wrong_address_or_a_missing_barrier_is_found(
+    part, by, failure, monkeypatch, tmp_path
+):
+    """What computes the right values here may end the whole program on a GPU."""
     code = convolution.SOURCE.read_text("utf-8")
-    assert missing in code
+    assert code.count(part) == 1
     monkeypatch.setattr(convolution, "SOURCE", tmp_path / "convolution.cu")
-    convolution.SOURCE.write_text(
-        code.replace(missing, "//" if "//" in missing else "")
-    )
+    convolution.SOURCE.write_text(code.replace(part, by))
     x = random_map(1, 16, 50, 80, dtype=torch.float16)
     matrix = packed(random_map(16, 16, 3, 3, dtype=torch.float16))
 
     def run_all() -> None:
         for shape in SHAPES:
             run = Convolution(Kind(16, 16, 3), torch.float16, shape)
-            run(x, matrix, torch.zeros(16), "silu")
+            run(x, matrix, torch.zeros(16), "gate", x)
 
     with pytest.raises(AssertionError, match=failure):
         run_all()
