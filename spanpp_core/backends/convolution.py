@@ -132,7 +132,8 @@ class Convolution:
         self._kind, self._shape = kind, shape
         self._shared = kind.shared_bytes(shape)
         self._kernel.max_dynamic_shared_size_bytes = self._shared
-        self._most = shape.programs * gpu["MultiProcessorCount"]
+        self.most_programs = shape.programs * gpu["MultiProcessorCount"]
+        """How many are launched at most: all run at once, and each makes tile after tile."""
 
     def __call__(
         self,
@@ -165,7 +166,7 @@ class Convolution:
             sizes = (THENS.index(then), height, width, down, across, tiles)
             with on_stream(self._cupy, stream):
                 self._kernel(
-                    (min(tiles, self._most),),
+                    (min(tiles, self.most_programs),),
                     (32 * shape.warps * shape.groups,),
                     (
                         *(0 if each is None else each.data_ptr() for each in pointers),

@@ -71,8 +71,12 @@ class CupyRunner(PreparedRunner):
         inputs = network.hyper.in_channels
         self._image_channels = inputs + -inputs % CHANNELS_AT_ONCE
 
+        self._convolutions: list[Convolution] = []
+
         def convolution(inputs: int, side: int) -> Convolution:
-            return Convolution(Kind(inputs, channels, side), network.dtype, shape)
+            made = Convolution(Kind(inputs, channels, side), network.dtype, shape)
+            self._convolutions.append(made)
+            return made
 
         def layer(of: Convolution, weight: Tensor, bias: Tensor | None = None) -> Layer:
             bias = torch.zeros(channels, device=device) if bias is None else bias
@@ -109,6 +113,20 @@ class CupyRunner(PreparedRunner):
     def map_channels(channels: int, dtype: torch.dtype, device: torch.device) -> int:
         """As `Runner.map_channels`: its own kernel needs no padding."""
         return channels
+
+    @override
+    def _check(self, network: SpanPP) -> None:
+        """As `PreparedRunner._check`, and once more by one program per convolution.
+
+        Of so small an image a program makes one tile; of a large one it makes many.
+        """
+        super()._check(network)
+        most = [each.most_programs for each in self._convolutions]
+        for each in self._convolutions:
+            each.most_programs = 1
+        super()._check(network)
+        for each, programs in zip(self._convolutions, most):
+            each.most_programs = programs
 
     @override
     def _block(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:

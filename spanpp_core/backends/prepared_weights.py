@@ -22,8 +22,8 @@ from ..network.model import SpanPP
 from ..network.scale import Window
 from . import pointwise
 
-SELF_CHECK_SIZE = (20, 24)
-"""Height and width of the image that the kernels are checked on before their first use."""
+SELF_CHECK_IMAGES = (2, 20, 24)
+"""Number, height and width of the images that kernels are checked on before their first use."""
 
 SELF_CHECK_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 """
@@ -156,7 +156,8 @@ class PreparedRunner:
         """Raises an error if the result is not that of PyTorch, to rounding."""
         device = self._bias.device
         generator = torch.Generator(device).manual_seed(0)
-        shape = (1, network.hyper.in_channels, *SELF_CHECK_SIZE)
+        n, *size = SELF_CHECK_IMAGES
+        shape = (n, network.hyper.in_channels, *size)
         image = torch.rand(shape, generator=generator, device=device)
         with torch.no_grad():
             made, expected = self.features(image), network.features(image)

@@ -34,6 +34,7 @@ class RawKernel:
     """CuPy's, for a CPU."""
 
     folder: Path
+    most_programs = 2  # so that one makes several tiles
     max_dynamic_shared_size_bytes = 0
 
     def __init__(self, code: str, name: str, options: tuple[str, ...]) -> None:
@@ -56,7 +57,7 @@ class RawKernel:
         assert shared_mem == self.max_dynamic_shared_size_bytes
         pointers = [ctypes.c_void_p(each) for each in arguments[:5]]
         sizes = [int(each) for each in arguments[5:]]
-        programs = min(*grid, 2)  # so that one makes several tiles
+        programs = min(*grid, self.most_programs)
         failure = self._launch(*pointers, *sizes, programs, *block, shared_mem)
         assert not failure, failure.decode()
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from cuda_emulator import needs_compiler
+from cuda_emulator import H100, RawKernel, needs_compiler
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import upscale
@@ -16,24 +16,46 @@ from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
 
-@needs_compiler
-@pytest.mark.parametrize(
-    ("dtype", "most"), [(torch.float16, 1e-2), (torch.bfloat16, 3e-2)]
-)
-@pytest.mark.usefixtures("_cuda_emulated")
-def test_the_features_are_those_of_pytorch(make, monkeypatch, dtype, most):
-    network = make(channels=16).with_dtype(dtype).model
+@pytest.fixture
+def _on_gpu(monkeypatch, _cuda_emulated):
+    """As if this was one, without Triton, which is of no use on a CPU."""
     monkeypatch.setattr(cupy, "_reason_against", lambda *_: None)
-    kernels = "spanpp_core.backends.triton_kernels"  # it is of no use on a CPU
+    kernels = "spanpp_core.backends.triton_kernels"
     monkeypatch.setitem(sys.modules, kernels, None)
     monkeypatch.delattr(kernels, raising=False)
     times = dict(zip(SHAPES, (3, 2, 1)))
     monkeypatch.setattr(convolution, "shape_times", lambda *_: times)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("dtype", "most"), [(torch.float16, 1e-2), (torch.bfloat16, 3e-2)]
+)
+@pytest.mark.usefixtures("_on_gpu")
+def test_the_features_are_those_of_pytorch(make, dtype, most):
+    network = make(channels=16).with_dtype(dtype).model
     runner = cupy.CupyRunner(network)
-    image = torch.rand(2, 3, 9, 11)
+    image = torch.rand(2, 3, 12, 14)[:, :, 3:, 1:12]  # part of a larger one
     with torch.no_grad():
         found, expected = runner.features(image), network.float().features(image)
     assert (found - expected).abs().max() < most * expected.abs().max()
+
+
+@needs_compiler
+@pytest.mark.usefixtures("_on_gpu")
+def test_a_kernel_that_fails_on_large_images_alone_is_not_used(
+    make, monkeypatch, tmp_path
+):
+    """There a program makes tile after tile; the images of the check have few."""
+    code, part = convolution.SOURCE.read_text("utf-8"), "load(bias + channel + i % 2)"
+    assert part in code
+    monkeypatch.setattr(convolution, "SOURCE", tmp_path / "convolution.cu")
+    # the tile after this one is known by then
+    wrong = f"{part} + (tile >= 2 * GROUPS * gridDim.x)"
+    convolution.SOURCE.write_text(code.replace(part, wrong))
+    monkeypatch.setattr(RawKernel, "most_programs", H100["MultiProcessorCount"])
+    with pytest.raises(RuntimeError, match="its result is off by"):
+        cupy.CupyRunner(make(channels=16).with_dtype(torch.float16).model)
 
 
 @pytest.mark.parametrize(
