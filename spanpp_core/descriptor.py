@@ -15,10 +15,12 @@ from spandrel import (
     SizeRequirements,
     StateDict,
 )
+from torch import Tensor
 from typing_extensions import Self, override
 
 from .backends import BACKENDS, Backend, Backends
 from .checkpoint import Checkpoint, Source, is_spanpp, parse, repaired
+from .devices import device_named
 from .network.model import SpanPP
 
 
@@ -50,6 +52,7 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
             output_channels=3,
             size_requirements=SizeRequirements(),
             tiling=ModelTiling.SUPPORTED,
+            call_fn=_called,  # spandrel's own cannot be pickled
         )
         network.requires_grad_(False).train(False)
         self.checkpoint = checkpoint
@@ -133,6 +136,11 @@ class SpanPPDescriptor(ImageModelDescriptor[SpanPP]):
         return view
 
 
+def _called(network: SpanPP, image: Tensor) -> Tensor:
+    """Returns what a network makes of an image."""
+    return network(image)
+
+
 class SpanPPArch(Architecture[SpanPP]):
     """Detects and loads SpanPP state dicts, training and fused ones alike."""
 
@@ -163,7 +171,7 @@ def load(
     *,
     repair: float = 0.0,
     repair_weights: Source | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SpanPPDescriptor:
     """Loads a SpanPP model, ready to run: in evaluation mode and without gradients.
@@ -176,12 +184,13 @@ def load(
             weighted mean of both.
         repair_weights: The repair model; by default the file beside ``source``, such as
             ``model_repair.safetensors`` beside ``model.safetensors``.
-        device: Where to put the weights.
+        device: Where to put the weights; None for the fastest device.
         dtype: float32, float16 or bfloat16, of the convolutions.
 
     Raises:
         CheckpointError: ``source`` is not a whole SpanPP model.
-        PrecisionError: Its values are too large for ``dtype``.
+        DeviceError: ``device`` cannot be used here.
+        PrecisionError: ``dtype`` is none of these, or too small for the values of the network.
         RepairError: ``repair`` is not a number from 0 to 1, there is no repair model, or
             it was not trained from ``source``.
 
@@ -193,7 +202,7 @@ def load(
     """
     found = repaired(source, repair, repair_weights)
     found.check_dtype(dtype)
-    return SpanPPDescriptor(SpanPPArch(), found).to(torch.device(device), dtype)
+    return SpanPPDescriptor(SpanPPArch(), found).to(device_named(device), dtype)
 
 
 def bundled_model() -> Path:

@@ -9,7 +9,7 @@ import torch
 from .errors import DeviceError, first_line
 
 
-def device_named(name: str | None) -> torch.device:
+def device_named(name: torch.device | str | None) -> torch.device:
     """Returns a device, or the fastest where none is named.
 
     A GPU may be too old for the PyTorch that is installed, or full: then that is the CPU,
@@ -34,7 +34,7 @@ def device_named(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()  # on "meta" there is nothing to sum
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise DeviceError(
             f"the device {name} cannot be used here ({first_line(error)})"
         ) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +97,49 @@ def test_saved_state_dict_loads_again(model, tmp_path: Path):
     torch.save(model.half().model.state_dict(), tmp_path / "saved.pth")
     again = spanpp_core.load(tmp_path / "saved.pth")
     assert (again(x) - expected).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.int8, None], ids=str)
+def test_dtypes_that_weights_cannot_have_are_told(model, weights, tmp_path, dtype):
+    told = f"dtype is {dtype!r}; give torch.float32, torch.float16 or torch.bfloat16"
+    for use in (
+        lambda: spanpp_core.load(weights, dtype=dtype),
+        lambda: model.with_dtype(dtype),
+        lambda: spanpp_core.write_slim(
+            tmp_path / "slim.safetensors", model.checkpoint, dtype
+        ),
+    ):
+        with pytest.raises(spanpp_core.PrecisionError, match=told):
+            use()
+    assert not [*tmp_path.iterdir()]
+
+
+def _pickled(model: spanpp_core.SpanPPDescriptor) -> spanpp_core.SpanPPDescriptor:
+    return pickle.loads(pickle.dumps(model))
+
+
+def _saved(model: spanpp_core.SpanPPDescriptor) -> spanpp_core.SpanPPDescriptor:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [_pickled, _saved, copy.deepcopy])
+def test_models_go_to_other_processes(model, copied):
+    view = model.with_dtype(torch.bfloat16).at_scale(2.5)
+    x = torch.rand(1, 3, 9, 7)
+    expected = spanpp_core.upscale(view, x)  # what was made for it stays behind
+    again = copied(view)
+    assert (again.scale, again.dtype, again.scales) == (
+        2.5,
+        torch.bfloat16,
+        (1, 2, 3, 4),
+    )
+    assert torch.equal(spanpp_core.upscale(again, x), expected)
+    assert torch.equal(again.at_scale(3)(x), view.at_scale(3)(x))
+    again.model.conv_cat.weight.data.zero_()
+    assert torch.equal(spanpp_core.upscale(view, x), expected), "a copy of its own"
 
 
 def test_interpolated_state_dicts_load(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import spanpp_core
 from spanpp_core import DeviceError
 from spanpp_core.devices import device_named
 
@@ -42,3 +43,10 @@ def test_a_gpu_that_this_pytorch_is_not_for_leaves_the_cpu_and_one_line(
     assert device_named(None) == torch.device("cpu")
     [line] = caplog.messages
     assert "no kernel image is available); running on the CPU" in line
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", -1, ["cpu"]])
+def test_a_model_is_not_loaded_to_a_device_that_cannot_be_used(weights, device):
+    with pytest.raises(DeviceError, match="cannot be used here") as caught:
+        spanpp_core.load(weights, device=device)
+    assert "\n" not in str(caught.value)

@@ -40,6 +40,10 @@ _CONVS = (
 """The convolutions that are trained as three branches."""
 
 
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""What weights are held in; float64 to check the others."""
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A SpanPP checkpoint, whatever file it came from."""
@@ -70,9 +74,18 @@ class Checkpoint:
         )
 
     def check_dtype(self, dtype: torch.dtype) -> None:
-        """Raises PrecisionError if the values of the network are too large for a dtype."""
+        """Raises PrecisionError if the network cannot run in a dtype."""
+        check_known(dtype)
         if dtype == torch.float16 and self.why_not_float16:
             raise PrecisionError(f"{self.why_not_float16}; use float32")
+
+
+def check_known(dtype: torch.dtype) -> None:
+    """Raises PrecisionError if weights are not held in a dtype, or it is the name of one."""
+    if dtype not in _DTYPES:
+        raise PrecisionError(
+            f"dtype is {dtype!r}; give torch.float32, torch.float16 or torch.bfloat16"
+        )
 
 
 def parse(state_dict: Mapping[str, Any]) -> Checkpoint:

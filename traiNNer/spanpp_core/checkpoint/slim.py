@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..atomic_file import write_atomically
 from ..errors import PrecisionError
-from .canonical import Checkpoint
+from .canonical import Checkpoint, check_known
 
 CONTINUOUS = "continuous"
 """The metadata that says "true" of a model trained on fractional scales too."""
@@ -56,7 +56,7 @@ def write_slim(
         dtype: float32, float16 or bfloat16, of the stored weights.
 
     Raises:
-        PrecisionError: A weight is too large for ``dtype``.
+        PrecisionError: ``dtype`` is none of these, or too small for a weight.
     """
     write_atomically(Path(path), slim_content(checkpoint, dtype))
 
@@ -65,8 +65,9 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
     """Returns what `write_slim` writes.
 
     Raises:
-        PrecisionError: A weight is too large for ``dtype``.
+        PrecisionError: As for `write_slim`.
     """
+    check_known(dtype)
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in checkpoint.state_dict.items()
