@@ -37,8 +37,8 @@ def export(
     checkpoint: Checkpoint,
     name: str,
     folder: str | os.PathLike[str],
-    formats: Sequence[str],
-    scales: Sequence[float] = (),
+    formats: str | Sequence[str],
+    scales: float | Sequence[float] = (),
     options: ExportOptions | None = None,
 ) -> Iterator[Exported]:
     """Writes a model in the formats of other programs, one file after the other.
@@ -50,8 +50,8 @@ def export(
         checkpoint: What `spanpp_core.checkpoint.read` or `parse` returned.
         name: What the files' names begin with.
         folder: Where to write; made if it does not exist.
-        formats: Names of `FORMATS`.
-        scales: For the formats that do one scale a file; by default the one that the
+        formats: Names of `FORMATS`, or one of them.
+        scales: One or more, for the formats that do one scale a file; by default the one that the
             model starts with.
         options: How to write.
 
@@ -72,6 +72,8 @@ def export(
             print(file.paths, file.difference)
     """
     folder, options = Path(folder), options or ExportOptions()
+    formats = [formats] if isinstance(formats, str) else formats
+    scales = [scales] if isinstance(scales, (int, float)) else scales
     if any(FORMATS[each].computes for each in formats if each in FORMATS):
         checkpoint.check_dtype(options.dtype)
     trained = checkpoint.hyper.scales

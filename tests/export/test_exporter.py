@@ -50,6 +50,13 @@ def test_each_file_is_named_for_its_scale(small_model, tmp_path):
     assert names(files) == ["m_x2.torchscript.pt"], "the default scale"
 
 
+def test_one_format_and_one_scale_need_no_list(small_model, tmp_path):
+    (file,) = export(small_model, "m", tmp_path, "torchscript", 3)
+    assert names([file]) == ["m_x3.torchscript.pt"]
+    with pytest.raises(ExportError, match="format onxx; give one or more of onnx,"):
+        export(small_model, "m", tmp_path, "onxx")
+
+
 def test_onnx_files(small_model, tmp_path):
     pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
     pytest.importorskip("onnxruntime", reason="pip install 'spanpp[onnx]' to run this")
