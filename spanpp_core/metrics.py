@@ -78,8 +78,11 @@ def _check_shapes(image: Tensor, original: Tensor) -> None:
 
 def _luma(image: Tensor, border: int) -> Tensor:
     """Returns (N, 1, H, W): Y in units of 255, without a border, in double."""
-    inside = image.double()[
+    inside = image[
         ..., border : image.shape[-2] - border, border : image.shape[-1] - border
     ]
+    if not inside.is_cuda:  # other GPUs may not have float64
+        inside = inside.cpu()
+    inside = inside.double()
     weights = inside.new_tensor(LUMA).view(1, 3, 1, 1)
     return ((inside * weights).sum(1, keepdim=True) + 16) / 255

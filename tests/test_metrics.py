@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from other_gpu import GPU, OtherGPU
 
 from spanpp_core.metrics import psnr_y, ssim_y
 
@@ -20,6 +21,14 @@ def test_grey_levels():
     a = torch.full((1, 3, 8, 8), 0.5)
     expected = 20 * math.log10(255 / (219 / 255))
     assert psnr_y(a + 1 / 255, a) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_gpu_without_float64_gives_the_same_figures():
+    a, b = torch.rand(2, 1, 3, 16, 16)
+    expected = psnr_y(a, b, 1), ssim_y(a, b, 1)
+    with OtherGPU():
+        there = a.to(GPU), b.to(GPU)
+        assert (psnr_y(*there, 1), ssim_y(*there, 1)) == expected
 
 
 def test_border_is_left_out():
