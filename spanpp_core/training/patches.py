@@ -99,17 +99,18 @@ class ScaleDraw:
                 if p % q and Fraction(p, q).numerator <= _FEWEST_PHASES
             }
         )
-        whole = ScaleDraw.whole(scales, shares)
-        if not simple:
-            return whole
-        rest = 1 - fractions - between
         often = often or {}
         names = [str(scale) for scale in simple]
         unknown = ", ".join(sorted(set(often) - set(names)))
         if unknown:
+            known = ", ".join(names) or f"none from x{low} to x{high}"
             raise TrainingError(
-                f"often names {unknown}; the simple fractions are {', '.join(names)}"
+                f"often names {unknown}; the simple fractions are {known}"
             )
+        whole = ScaleDraw.whole(scales, shares)
+        if not simple:
+            return whole
+        rest = 1 - fractions - between
         times = [often.get(name, 1.0) for name in names]
         return ScaleDraw(
             whole.scales + tuple(simple),

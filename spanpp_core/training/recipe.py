@@ -207,7 +207,21 @@ class Recipe:
         return self.last_loss if self.last_loss and late else self.loss
 
     def draw(self) -> ScaleDraw:
-        """Returns the scales of steps."""
+        """Returns the scales of steps.
+
+        Raises:
+            TrainingError: ``often`` or ``between`` is of scales that are not trained.
+        """
+        if self.often and not (self.continuous and self.fractions):
+            raise TrainingError(
+                "often is of simple fractions, and none are trained; set continuous = true"
+                " (--continuous) and fractions above 0, or leave often out"
+            )
+        if self.between and not self.continuous:
+            raise TrainingError(
+                f"between is {self.between:g}, and fractional scales are not trained; set"
+                " continuous = true (--continuous), or leave between out"
+            )
         if self.continuous:
             return ScaleDraw.continuous(
                 self.scales, self.fractions, self.shares, self.between, self.often

@@ -96,6 +96,28 @@ def test_shares_that_cannot_be_are_refused(tmp_path, lines, message):
         Recipe.read(path, {})
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('often = { "5/2" = 6 }', "often is of simple fractions, and none are trained"),
+        (
+            'continuous = true\nfractions = 0\nbetween = 0.5\noften = { "5/2" = 6 }',
+            "often is of simple fractions, and none are trained",
+        ),
+        (
+            'continuous = true\nscales = [2]\noften = { "5/2" = 6 }',
+            "often names 5/2; the simple fractions are none from x2 to x2",
+        ),
+        ("between = 0.2", "between is 0.2, and fractional scales are not trained"),
+    ],
+)
+def test_shares_of_scales_that_are_not_trained_are_refused(tmp_path, lines, message):
+    path = tmp_path / "recipe.toml"
+    path.write_text(lines)
+    with pytest.raises(TrainingError, match=message):
+        Recipe.read(path, {}).draw()
+
+
 def test_the_last_steps_have_a_loss_of_their_own():
     recipe = Recipe(steps=10, last_loss="mse", last=0.3)
     assert [recipe.loss_of(step) for step in (0, 6, 7, 9)] == ["l1", "l1", "mse", "mse"]
