@@ -89,7 +89,7 @@ def demo(
     console = Console()
     console.print(table)
     console.print(repairs)
-    console.print(
+    print(
         f"wrote {out / 'comparison.png'}, {out / 'repair.png'} and the images beside them"
     )
 

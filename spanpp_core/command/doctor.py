@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from .. import diagnosis
 from ..devices import device_named
 from .chainner import ChainnerError, find_python
+from .facts import print_facts
 
 
 def doctor(
@@ -36,7 +34,7 @@ def doctor(
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
-        _print(facts)
+        print_facts(_page(facts))
     if found.self_test is not None and not found.self_test.passed:
         raise typer.Exit(1)
 
@@ -55,36 +53,33 @@ def hosts() -> dict[str, str]:
     return found
 
 
-def _print(facts: Mapping[str, Any]) -> None:
-    table = Table(show_header=False, box=None)
-    for name in ("system", "python", "processor", "device"):
-        table.add_row(name, escape(facts[name]))
-    table.add_row("precision", f"{facts['precision']}, for 16-bit images float32")
-    table.add_row("backend", f"{facts['backend']}, for large jobs")
-    table.add_row("tile at x2", f"{facts['tile']} pixels")
-    table.add_row("free memory", f"{facts['free_memory'] / 2**30:.1f} GiB")
-    table.add_row("video codecs", ", ".join(facts["codecs"]) or "PyAV is not installed")
+def _page(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the lines to print: names, and what they are."""
+    names = ("system", "python", "processor", "device")
+    page: dict[str, str] = {name: facts[name] for name in names}
+    page["precision"] = f"{facts['precision']}, for 16-bit images float32"
+    page["backend"] = f"{facts['backend']}, for large jobs"
+    page["tile at x2"] = f"{facts['tile']} pixels"
+    page["free memory"] = f"{facts['free_memory'] / 2**30:.1f} GiB"
+    page["video codecs"] = ", ".join(facts["codecs"]) or "PyAV is not installed"
     versions = facts["versions"].items()
-    there = [f"{name} {found}" for name, found in versions if found]
-    table.add_row("versions", escape(", ".join(there)))
+    page["versions"] = ", ".join(f"{name} {found}" for name, found in versions if found)
     missing = [name for name, found in versions if not found]
-    table.add_row("not installed", escape(", ".join(missing)) or "nothing is missing")
+    page["not installed"] = ", ".join(missing) or "nothing is missing"
     hosts = [f"{name} at {place}" for name, place in facts["hosts"].items()]
-    table.add_row("hosts", escape(", ".join(hosts)) or "none in the usual places")
+    page["hosts"] = ", ".join(hosts) or "none in the usual places"
     test = facts["self_test"]
     if test is not None:
         verdict = "passed" if test["passed"] else "FAILED"
-        table.add_row(
-            "self-test",
-            f"{verdict}: at most {test['largest_difference']}/255 from the stored result",
+        page["self-test"] = (
+            f"{verdict}: at most {test['largest_difference']}/255 from the stored result"
         )
         height, width = diagnosis.FRAME
         note = ", estimated from smaller images" if test["is_estimate"] else ""
-        table.add_row(
-            "speed",
+        page["speed"] = (
             f"{test['frames_per_second']:.3g} frames per second of {width}x{height} to"
-            f" x2{note}",
+            f" x2{note}"
         )
         for backend, reason in test["failures"].items():
-            table.add_row(escape(f"{backend} failed"), escape(reason))
-    Console().print(table)
+            page[f"{backend} failed"] = reason
+    return page

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .. import checkpoint
 from ..engine.size import parse_factor
@@ -105,18 +104,16 @@ def export(
     if program:
         kinds, wanted, options = request(program, wanted, options)
     files = exported(found, name or model.stem, out, kinds, wanted, options)
-    console = Console()
     for file in files:
         names = " and ".join(str(path) for path in file.paths)
         size = sum(path.stat().st_size for path in file.paths) / 2**20
-        console.print(
+        print(
             f"{names} ({size:.1f} MiB): at most {file.difference:.1e} from the model"
             f" ({file.tolerance:.0e} allowed)",
-            soft_wrap=True,
-            highlight=False,
+            flush=True,
         )
     if program:
-        console.print(PROGRAMS[program].hint, soft_wrap=True, highlight=False)
+        print(PROGRAMS[program].hint)
 
 
 def _size(static: str | None) -> tuple[int, int] | None:

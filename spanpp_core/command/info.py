@@ -12,6 +12,7 @@ import typer
 from .. import checkpoint
 from ..descriptor import bundled_model
 from ..network.body import BODY_RADIUS
+from .facts import print_facts
 
 
 def info(
@@ -26,9 +27,7 @@ def info(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' '):<{width}}  {value}")
+    print_facts({name.replace("_", " "): value for name, value in facts.items()})
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,10 +60,15 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_interactive,  # a log would get an empty line
+        # a log would get an empty line, and what shows a pipe, such as tee, the bars
+        disable=not (console.is_interactive and sys.stdout.isatty()),
     )
 
 
 def _print(progress: Progress, outcome: Outcome) -> None:
-    style = "red" if outcome.failed else None
-    progress.console.print(outcome.line, soft_wrap=True, style=style)
+    """Prints results to the standard output, and failures where the bars are."""
+    if outcome.failed or not progress.disable:
+        style = "red" if outcome.failed else None
+        progress.console.print(outcome.line, soft_wrap=True, style=style)
+    else:
+        print(outcome.line, flush=True)

@@ -6,13 +6,16 @@ from front_door import spanpp
 
 
 def test_demo_writes_the_comparison(tmp_path, capsys):
-    assert spanpp("demo", "-o", tmp_path / "demo") == 0
-    written = {path.name for path in (tmp_path / "demo").iterdir()}
+    out = tmp_path / "a folder [red] of a long name, longer than any line of a terminal"
+    assert spanpp("demo", "-o", out) == 0
+    written = {path.name for path in out.iterdir()}
     assert {"comparison.png", "spanpp_x1.5.png", "spanpp_x4.png"} <= written
     assert "repair.png" in written
+    printed = capsys.readouterr().out
+    assert f"wrote {out / 'comparison.png'}, {out / 'repair.png'} and" in printed
     gains = [
         float(word)
-        for line in capsys.readouterr().out.splitlines()
+        for line in printed.splitlines()
         for word in line.replace("│", " ").split()
         if word.startswith("+")
     ]

@@ -68,6 +68,13 @@ def test_one_page_says_what_is_picked(capsys, quick):
         assert words in page
 
 
+def test_a_bug_report_gets_whole_lines(capsys, monkeypatch, quick):
+    long = "a word and " * 30
+    monkeypatch.setattr(diagnosis, "describe", lambda device: long)
+    assert spanpp("doctor", "--device", "cpu") == 0
+    assert f"  {long}\n" in capsys.readouterr().out
+
+
 def test_json_holds_the_facts_and_the_self_test_may_be_left_out(capsys):
     assert spanpp("doctor", "--device", "cpu", "--seconds", 0, "--json") == 0
     facts = json.loads(capsys.readouterr().out)

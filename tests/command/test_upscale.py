@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pyvips
@@ -15,6 +21,8 @@ import spanpp_core
 from spanpp_core import images
 from spanpp_core.batch import upscaler
 from spanpp_core.engine import precision
+
+ROOT = Path(spanpp_core.__file__).parents[1]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -170,14 +178,37 @@ def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
         "whole.png",
         "name[bold].png",
     }
-    reported = capsys.readouterr().err
+    printed, failed = capsys.readouterr()
     for name in ("cut.png", "text.jpg"):
-        (line,) = [x for x in reported.splitlines() if name in x]
+        (line,) = [x for x in failed.splitlines() if name in x]
         assert "damaged or not an image" in line
-    assert "name[bold].png" in reported
+    assert {Path(x.split(" -> ")[1].split()[0]) for x in printed.splitlines()} == {
+        out / name for name in written
+    }
     assert Image.open(out / "cmyk.jpg").mode == "RGB"
     assert Image.open(out / "grey.png").mode == "L"
     assert Image.open(out / "rgba.png").mode == "RGBA"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+@pytest.mark.parametrize("piped", [True, False])
+def test_results_go_into_a_pipe_and_bars_to_a_terminal(tmp_path, weights, piped):
+    source = write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
+    ours, theirs = os.openpty()
+    program = "from spanpp_core.command import main; main()"
+    words = ["upscale", source, "-o", tmp_path / "out.png", "-m", weights]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        stdout=subprocess.PIPE if piped else theirs,
+        stderr=theirs,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "40"},
+        check=True,
+    )
+    shown = os.read(ours, 2**16) if select.select([ours], [], [], 0)[0] else b""
+    line = f"{source} 8x8 -> {tmp_path / 'out.png'} 16x16"
+    assert (done.stdout == f"{line}\n".encode()) == piped
+    assert (line in shown.decode()) != piped
+    assert ("files" in shown.decode()) != piped
 
 
 def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
@@ -186,7 +217,7 @@ def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
     out.write_bytes(b"precious")
     assert spanpp("upscale", source, "-o", out, "-m", weights) == 0
     assert out.read_bytes() == b"precious"
-    assert capsys.readouterr().err == f"{out} exists, left as it is\n"
+    assert capsys.readouterr() == (f"{out} exists, left as it is\n", "")
     assert spanpp("upscale", source, "-o", out, "-m", weights, "--overwrite") == 0
     assert Image.open(out).size == (16, 16)
 

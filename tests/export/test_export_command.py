@@ -23,6 +23,13 @@ def test_scales_as_a_list(model_file, tmp_path, capsys):
     assert all("from the model (1e-05 allowed)" in line for line in printed)
 
 
+def test_names_are_printed_as_they_are(model_file, tmp_path, capsys):
+    out = tmp_path / "the [red] ones, 10:20"
+    words = ["export", str(model_file), "-o", str(out), "-f", "safetensors"]
+    assert run(words) == 0
+    assert str(out / "small_slim.safetensors") in capsys.readouterr().out
+
+
 def test_all_trained_scales(model_file, tmp_path):
     out = tmp_path / "out"
     words = ["-o", str(out), "--format", "torchscript", "--format", "safetensors"]

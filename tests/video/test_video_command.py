@@ -21,16 +21,16 @@ def test_the_command(tmp_path, weights, capsys):
     out = tmp_path / "out"
     arguments = ["upscale", folder, "-o", out, "-m", weights, "-s", "1.5"]
     assert spanpp(*arguments) == 0
-    assert "24x18 ->" in (said := capsys.readouterr().err)
+    assert "24x18 ->" in (said := capsys.readouterr().out)
     assert "36x26, 10 frames, libx264" in said
     assert {path.name for path in out.iterdir()} == {"one.mp4", "two.mkv"}
     before = (out / "one.mp4").stat().st_mtime_ns
     assert spanpp(*arguments) == 0
-    assert "left as it is" in capsys.readouterr().err
+    assert "left as it is" in capsys.readouterr().out
     assert (out / "one.mp4").stat().st_mtime_ns == before
     assert spanpp(*arguments, "--overwrite", "--codec", "prores_ks") == 1
-    said = capsys.readouterr().err
-    assert "spanpp: .mp4 cannot hold prores_ks" in said
+    said, failed = capsys.readouterr()
+    assert "spanpp: .mp4 cannot hold prores_ks" in failed
     assert "two.mkv 36x27, 10 frames, prores_ks" in said
 
 
