@@ -112,6 +112,12 @@ def _skipped_where_pytorch_is_older() -> Generator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _no_gpu_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of GitHub are said to have one, and no memory can be allocated on it."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def _own_compiler_cache(request: pytest.FixtureRequest) -> None:
     """A compiler that has seen enough shapes compiles no more: each test starts anew."""
     if request.node.get_closest_marker("gpu"):

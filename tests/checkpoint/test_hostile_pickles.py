@@ -126,7 +126,8 @@ def test_takes_no_memory(hostile):
     code = """
 import json, resource, sys
 import spanpp_core
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes, or kilobytes
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 before = peak()
 for path in json.loads(sys.argv[1]):
     try: spanpp_core.read(path)
