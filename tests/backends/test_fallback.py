@@ -169,9 +169,11 @@ def test_no_memory_to_begin_with_is_pytorch_for_that_run_only(
         ("FIND was unable to find an engine to execute this computation", True),
         ("Unable to find a valid cuDNN algorithm to run convolution", True),
         ("level_zero backend failed with error: 39 (UR_OUT_OF_DEVICE_MEMORY)", True),
+        ("Native API returns: 38 (UR_RESULT_ERROR_OUT_OF_HOST_MEMORY)", True),
         ("Native API returns: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)", True),
         ("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources requested", False),
         ("DefaultCPUAllocator: can't allocate memory", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 8 GB", True),
         ("std::bad_alloc", True),
         ("Current platform can NOT allocate memory block with size larger", True),
         ("There is not enough GPU video memory available!", True),  # DirectML

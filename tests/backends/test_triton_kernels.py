@@ -66,6 +66,11 @@ def test_half_precision_is_as_close_to_float32_as_in_pytorch(differences):
         assert max(kernels) <= share * max(pytorch), dtype
 
 
+def test_one_kernel_runs_behind_each_convolution_of_a_block(differences):
+    """And one behind the first convolution, one that joins the last four."""
+    assert differences["launches"] == 1 + 6 * 3 + 1
+
+
 def test_a_launch_names_only_options_that_the_oldest_triton_knows():
     """Triton 2.1, which comes with PyTorch 2.1, refuses any other."""
     from spanpp_core.backends import triton_kernels  # noqa: PLC0415 - needs Triton

@@ -17,6 +17,7 @@ from torch import Tensor
 import spanpp_core
 from spanpp_core.backends import triton_kernels
 from spanpp_core.backends.triton import TritonRunner
+from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -97,9 +98,26 @@ def differences_of_kernels() -> list[list[object]]:
     return found
 
 
+def launches_of_a_pass() -> int:
+    """How many of the kernels run between the convolutions of one pass."""
+    small = SpanPP(Hyperparameters(channels=4, implicit_dim=8, latent_layers=1))
+    runner, launch = TritonRunner(small), triton_kernels._launch
+    launched: list[object] = []
+
+    def counted(kernel: object, *tensors: object, **constants: object) -> None:
+        launched.append(kernel)
+        launch(kernel, *tensors, **constants)
+
+    triton_kernels._launch = counted
+    runner.features(torch.rand(1, 3, 4, 5))
+    triton_kernels._launch = launch
+    return len(launched)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with torch.no_grad():
         kernels, blocks = differences_of_kernels(), differences_of_blocks()
-    print(json.dumps({"kernels": kernels, "blocks": blocks}))
+        launches = launches_of_a_pass()
+    print(json.dumps({"kernels": kernels, "blocks": blocks, "launches": launches}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny import TINY, training_network
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from spanpp_core.network.branches import RepConvBranches
+from spanpp_core.network.branches import RepConvBranches, fused_together
 from spanpp_core.network.model import SpanPP
 
 
@@ -58,6 +61,34 @@ def test_autocast_rounds_no_fused_weight():
         fused = conv.fused()
         assert conv(torch.rand(1, 3, 5, 5)).dtype == torch.bfloat16
     torch.testing.assert_close(fused, expected, rtol=0, atol=0)
+
+
+class Convolutions(TorchDispatchMode):
+    """Counts them."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += "convolution" in operator._schema.name
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda network: network.fused_state_dict(),
+        lambda network: fused_together([conv for _, conv in network._convs()]),
+        lambda network: network.upsampler.exact_kernels(Fraction(5, 2)),
+        lambda network: network.upsampler.sampled_kernels(Fraction(273, 100)),
+    ],
+    ids=["one by one", "together", "exact kernels", "sampled kernels"],
+)
+def test_weights_are_made_without_convolutions(made):
+    """A GPU's round to the 10 bits of TF32 where nothing forbids it, products do not."""
+    network = training_network()
+    with Convolutions() as convolutions:
+        made(network)
+    assert convolutions.count == 0
 
 
 def test_branches_made_for_a_fused_network_amount_to_it():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny import TINY, training_network
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spanpp_core.network.branches import RepConvBranches, fused_together
 from spanpp_core.network.model import SpanPP
@@ -29,6 +30,26 @@ def test_fused_together_is_fused_one_by_one_in_value_and_gradient():
         torch.testing.assert_close(together.bias, alone.bias, rtol=1e-12, atol=1e-15)
     for together, alone in zip(*gradients):
         torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-12)
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is asked of the device: on a GPU, mostly launches."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += not operator.is_view
+        return operator(*args, **(kwargs or {}))
+
+
+def test_fusing_more_convolutions_of_a_shape_takes_no_more_launches():
+    convs = convs_of(training_network().block_1)
+    counts = []
+    for few in (convs[:2], convs):
+        with Operators() as operators:
+            fused_together(few)
+        counts.append(operators.count)
+    assert counts[0] == counts[1]
 
 
 def test_no_fused_kernel_outlives_a_pass():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import TINY
 
 import spanpp_core
 from spanpp_core.network.body import BODY_RADIUS
+from spanpp_core.training import brightness
 from spanpp_core.training.brightness import balanced, inside_flat, shifts
 from spanpp_core.training.initial_network import network_of, new_network
 from spanpp_core.training.patches import Batch
@@ -85,3 +89,27 @@ def test_only_the_last_convolution_of_a_copy_is_changed(network, batches):
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
         assert torch.equal(made[name], tensor) != name.startswith("conv_cat."), name
+
+
+def test_it_is_measured_in_exact_float32(monkeypatch):
+    """On CUDA TF32 would be off by more than what is put right."""
+    inside: list[torch.device] = []
+    seen: set[bool] = set()
+
+    @contextmanager
+    def noting(device: torch.device) -> Iterator[None]:
+        inside.append(device)
+        yield
+        inside.pop()
+
+    def noted(*given, **named):
+        seen.add(bool(inside))
+        return conv2d(*given, **named)
+
+    conv2d = F.conv2d
+    monkeypatch.setattr(brightness, "exact_float32", noting)
+    monkeypatch.setattr(F, "conv2d", noted)
+    low, high = (torch.zeros(1, 3, s, s, dtype=torch.uint8) for s in (12, 24))
+    batches = {Fraction(2): [Batch(low, high, 2.0)]}
+    balanced(new_network(TINY, seed=0, branches=False), batches)
+    assert seen == {True}

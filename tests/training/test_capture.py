@@ -185,6 +185,28 @@ def test_steps_that_cannot_be_captured_run_one_by_one_and_the_log_says_why_once(
     assert line.endswith("operation not permitted when stream is capturing")
 
 
+def test_a_step_is_exact_float32_on_cuda(monkeypatch):
+    """Else Ampere GPUs and later round pixels and gradients to the 10 bits of TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    network, allowed = SpanPPPlain(TINY), []
+
+    def model(low: Tensor, scale: float) -> Tensor:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return network(low, scale)
+
+    def backward(loss: Tensor) -> None:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        loss.backward()
+
+    unit = batch_on(torch.device("cpu"), 2).unit(torch.device("cpu"))
+    batch = SimpleNamespace(scale=2, unit=lambda device: unit)
+    gpu = SimpleNamespace(device=torch.device("cuda", 0), backward=backward)
+    turn = torch.tensor(0)
+    loop._step(network, model, LOSSES["l1"], 0.0, turn, [], 1.0, gpu)(batch)
+    assert allowed == [False, False]
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_a_step_that_fails_leaves_no_gradients(monkeypatch):
     """Those of a failed capture were never computed."""
     network = SpanPPPlain(TINY)

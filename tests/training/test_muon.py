@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny import training_network
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spanpp_core.training.muon import Muon, orthogonal, split
 
@@ -50,6 +51,30 @@ def test_weight_decay_takes_a_share_of_each_weight_besides():
     Muon(weights, lr=0.1, weight_decay=0.2).step()
     for old, one, other in zip(kept, plain, weights):
         assert torch.allclose(other, one - 0.02 * old, atol=1e-5)
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is asked of the device: on a GPU, mostly launches."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += not operator.is_view
+        return operator(*args, **(kwargs or {}))
+
+
+def test_more_weights_of_a_shape_take_no_more_launches():
+    counts = []
+    for number in (2, 9):
+        weights = [torch.nn.Parameter(torch.randn(4, 5, 3, 3)) for _ in range(number)]
+        for weight in weights:
+            weight.grad = torch.randn_like(weight)
+        muon = Muon(weights, lr=0.01, weight_decay=0.1)
+        muon.step()  # makes the momenta
+        with Operators() as operators:
+            muon.step()
+        counts.append(operators.count)
+    assert counts[0] == counts[1]
 
 
 def test_a_weight_without_gradient_stays_finite_and_where_it_is():

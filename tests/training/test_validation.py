@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 
+import pytest
 import torch
+from other_gpu import GPU, OtherGPU
 from tiny import training_network
 
 import spanpp_core
@@ -47,3 +50,16 @@ def test_the_network_is_left_as_it_is():
     assert all(p.requires_grad for p in network.parameters())
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_a_gpu_without_float64_is_enough():
+    """As Apple's: what is measured is brought to main memory first."""
+    network, scales = training_network(), [Fraction(3, 2), Fraction(2)]
+    expected = validation.psnr_by_scale(network, [PHOTO], scales)
+    there = SimpleNamespace(
+        conv_cat=SimpleNamespace(weight=SimpleNamespace(device=GPU)),
+        fused_state_dict=network.fused_state_dict,
+    )
+    with OtherGPU():
+        found = validation.psnr_by_scale(there, [PHOTO], scales)
+    assert found == pytest.approx(expected, abs=1e-3)
