@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import av
@@ -38,6 +39,16 @@ def test_every_encoder_on_a_processor_is_here_and_opens():
     assert [name for name in codecs_here() if name in software] == software
     for name in software:
         assert not codecs._failure(name)
+
+
+def test_encoders_of_every_maker_of_gpus_are_known():
+    kinds = {tuple(name.split("_")) for name in OF_GPUS}
+    everywhere = product(("h264", "hevc", "av1"), ("nvenc", "qsv", "amf"))
+    assert kinds == {
+        *everywhere,
+        ("h264", "videotoolbox"),
+        ("hevc", "videotoolbox"),
+    }
 
 
 def test_encoders_of_gpus_are_offered_where_they_open(monkeypatch):
