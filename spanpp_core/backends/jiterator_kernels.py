@@ -54,7 +54,8 @@ def sum_bias_(
     maps: tuple[Tensor, Tensor, Tensor], bias: Tensor, last: Tensor
 ) -> Tensor:
     """Returns the sum of three maps, a bias and ``last``, in the dtype of ``last``."""
-    return _kernel(SUM_BIAS)(*maps, last, _column(bias))
+    # the widest of what a kernel is given is the dtype of its result
+    return _kernel(SUM_BIAS)(*maps, last, _column(bias.to(last.dtype)))
 
 
 @functools.cache

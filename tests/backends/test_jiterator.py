@@ -61,11 +61,11 @@ def test_every_kernel_computes_its_formula(dtype):
 @pytest.mark.usefixtures("_emulated")
 @pytest.mark.parametrize("dtype", MOST, ids=str)
 def test_the_last_sum_is_in_the_dtype_of_the_ends(dtype):
-    """In bfloat16 they are float32, in which it is summed."""
+    """In bfloat16 they are float32, in which it is summed. The bias always is."""
     ends = torch.float32 if dtype == torch.bfloat16 else dtype
     a, b, c = maps(dtype, 3)
-    last, bias = maps(ends, 1)[0], torch.randn(5).to(ends)
-    exact = sum(each.float() for each in (a, b, c, last)) + bias.float().view(-1, 1, 1)
+    last, bias = maps(ends, 1)[0], torch.randn(5)
+    exact = sum(each.float() for each in (a, b, c, last)) + bias.view(-1, 1, 1)
     assert_close(jiterator_kernels.sum_bias_((a, b, c), bias, last), exact, ends)
 
 
@@ -85,6 +85,7 @@ def test_every_block_is_that_of_float32(dtype):
         made, _ = runner._block(index, given.to(dtype))
         off = (made.float() - exact).abs().max() / exact.abs().max()
         assert off <= 4 * MOST[dtype], f"block {index + 1}"
+    assert runner.features(x).dtype == network.features(x).dtype
 
 
 @needs_compiler
