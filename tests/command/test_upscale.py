@@ -166,7 +166,8 @@ def test_folder_of_good_and_bad_files(tmp_path, weights, capsys):
     (folder / "notes.txt").write_text("left alone")
     out = tmp_path / "out"
     assert spanpp("upscale", folder, "-o", out, "-m", weights, "-s", 2) == 1
-    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    files = (path.relative_to(out) for path in out.rglob("*") if path.is_file())
+    written = {path.as_posix() for path in files}
     assert written == {
         "rgb.png",
         "rgba.png",

@@ -8,7 +8,7 @@ from collections import Counter
 import torch
 from clips import TWICE, write_clip
 
-from spanpp_core.engine.prepared import Upscaling
+from spanpp_core.engine.prepared_run import Upscaling
 from spanpp_core.video import decoder, upscale_video, upscaling
 from spanpp_core.video.encoder import Encoder
 

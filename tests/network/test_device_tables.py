@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spanpp_core.network import kernels, sending
+from spanpp_core.network import device_tables, kernels
 from spanpp_core.network.kernels import interpolation
 from spanpp_core.network.scale import Window, grid_scale
 
@@ -30,7 +30,7 @@ def test_a_table_goes_to_cuda_from_pinned_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Tensor, "pin_memory", pinned)
     monkeypatch.setattr(Tensor, "to", to)
-    sending.sent(torch.zeros(3), CUDA)
+    device_tables.to_device(torch.zeros(3), CUDA)
     assert asked == ["pinned", (CUDA, True)]
 
 
@@ -42,7 +42,7 @@ def test_the_tables_of_a_scale_are_sent_once_for_all_tiles(model, monkeypatch, s
         sent.append(table.shape)
         return table
 
-    monkeypatch.setattr(kernels, "sent", noted)
+    monkeypatch.setattr(kernels, "to_device", noted)
     interpolation.cache_clear()
     network, grid = model.at_scale(scale).model, grid_scale(scale)
     window = Window(0, 0, range(20), range(30))
