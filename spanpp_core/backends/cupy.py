@@ -30,8 +30,11 @@ from .prepared_weights import PreparedRunner
 CAPABILITY = (8, 0)
 """The oldest CUDA compute capability that the kernel is for."""
 
-FASTEST_ON = ((9, 0),)
-"""The CUDA compute capabilities on which it was the fastest backend, with an earlier kernel."""
+FASTEST_ON: tuple[tuple[int, int], ...] = ()
+"""
+The CUDA compute capabilities on which it was measured the fastest backend. On 9.0 an earlier
+kernel was. The present one has not run on a GPU, where an error can end the whole program.
+"""
 
 MOST_CHANNELS = 48
 """What leaves room in the shared memory of every such GPU."""

@@ -72,19 +72,35 @@ def test_a_kernel_that_fails_on_large_images_alone_is_not_used(
 def test_auto_takes_it_where_it_was_measured_fastest(
     monkeypatch, capability, dtype, hip, installed, expected
 ):
+    monkeypatch.setattr(cupy, "FASTEST_ON", ((9, 0),))
     monkeypatch.setattr(torch.version, "hip", hip)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     for module in (cupy, selection):
         monkeypatch.setattr(
             module, "find_spec", lambda name: name if name in installed else None
         )
+    assert fastest(network_on_gpu(dtype), "auto") == expected
+
+
+def test_auto_takes_no_kernel_that_has_not_run_on_a_gpu(monkeypatch):
+    """An error in it can end the program around; asked for by name it runs."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    for module in (cupy, selection):
+        monkeypatch.setattr(module, "find_spec", lambda name: name)
+    network = network_on_gpu(torch.float16)
+    assert fastest(network, "auto") == "triton"
+    assert fastest(network, "cupy") == "cupy"
+
+
+def network_on_gpu(dtype: torch.dtype) -> SpanPP:
+    """As far as the choice of a backend looks at it."""
     with FakeTensorMode():
         network = SpanPP(Hyperparameters())
         for name in ("block_1.c1_r.conv_3x3_rep", "conv_cat"):
             layer = network.get_submodule(name)
             weight = torch.empty_like(layer.weight, device="cuda", dtype=dtype)
             layer.weight = torch.nn.Parameter(weight)
-        assert fastest(network, "auto") == expected
+    return network
 
 
 def test_what_it_is_not_for_is_one_line_and_pytorch(model, caplog):
