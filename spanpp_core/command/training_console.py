@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from ..training.loop import Report
+    from ..training.report import Report
 
 
 class Display:

@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from tensorboard.summary import Writer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..engine.precision import exact_float32
-from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 from .capture import CapturedStep, Step
 from .colours import colour_shift, positions
 from .losses import Loss
 from .muon import split
 from .patches import Batch
+from .report import Log, Report, report_of
 from .schedule import Schedule
 from .state import STATE, WEIGHTS, restore, write_state, write_weights
-
-
-class Report(NamedTuple):
-    """What became of the steps since the last report."""
-
-    step: int
-    """The last of them, counted from 1."""
-    losses: Mapping[float, float]
-    """The mean loss at each scale that was drawn."""
-    gradient_norm: float
-    """The largest, before it was clipped."""
-    learning_rate: float
-    """Of Muon, at the last step."""
-
-    @property
-    def loss(self) -> float:
-        """The mean over the scales that were drawn."""
-        return sum(self.losses.values()) / len(self.losses)
-
-    def scalars(self) -> dict[str, float]:
-        """Returns what is logged, by name."""
-        each = {f"loss/x{scale:.4g}": loss for scale, loss in self.losses.items()}
-        return each | {
-            "gradient_norm": self.gradient_norm,
-            "learning_rate": self.learning_rate,
-        }
-
 
 Validate = Callable[[TrainableSpanPP], Mapping[str, float]]
 """Measures the averaged weights; what it returns is logged by name."""
@@ -128,7 +99,7 @@ def train(
 
     items = patches(fabric.global_rank)
     batches = _batches(items, range(done, schedule.steps), workers, fabric)
-    log = _Log(out, fabric.is_global_zero)
+    log = Log(out, fabric.is_global_zero)
 
     def measure(step: int) -> None:
         if validate is not None and fabric.is_global_zero:
@@ -148,7 +119,7 @@ def train(
         stops = asks and bool(fabric.broadcast(should_stop()))
         saves = stops or schedule.saves_after(step)
         if saves or pauses:
-            report = _report(step, seen, rate)
+            report = report_of(step, seen, rate)
             seen.clear()
             log.add(report.scalars(), step)
             if on_report is not None:
@@ -238,45 +209,3 @@ class _Average:
         torch._foreach_lerp_(  # pyright: ignore
             self._averaged, self._newest, 1 - share
         )
-
-
-class _Log:
-    """TensorBoard's, in one process of all."""
-
-    def __init__(self, folder: Path, main: bool) -> None:
-        self.writer = Writer(str(folder)) if main else None
-
-    def add(self, values: Mapping[str, float], step: int) -> None:
-        if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-def _report(
-    step: int, seen: list[tuple[float, Tensor, Tensor]], learning_rate: float
-) -> Report:
-    """Reads the losses and gradient norms of some steps: the only wait for the GPU."""
-    scales = [scale for scale, _, _ in seen]
-    losses = _read([value for _, value, _ in seen])
-    norms = _read([norm for _, _, norm in seen])
-    for name, values in (("loss", losses), ("gradient norm", norms)):
-        bad = [value for value in values if not math.isfinite(value)]
-        if bad:
-            raise TrainingError(
-                f"the {name} is {bad[0]} by step {step}: start again from the saved"
-                f" state with a lower learning rate than {learning_rate:g}"
-            )
-    by_scale = {
-        scale: sum(v for s, v in zip(scales, losses) if s == scale)
-        / scales.count(scale)
-        for scale in sorted(set(scales))
-    }
-    return Report(step, by_scale, max(norms), learning_rate)
-
-
-def _read(scalars: list[Tensor]) -> list[float]:
-    return cast("list[float]", torch.stack(scalars).tolist())  # pyright: ignore

@@ -20,6 +20,7 @@ from .losses import LOSSES
 from .patches import Patches
 from .photos import Photos
 from .recipe import Recipe, TrainingPrecision
+from .report import Report
 from .validation import bicubic_by_scale, psnr_by_scale
 
 FABRIC_PRECISIONS: Mapping[TrainingPrecision, Any] = {
@@ -77,7 +78,7 @@ def train_recipe(
     workers: int | None = None,
     held_out: Sequence[Tensor] = (),
     on_scores: Callable[[str, Mapping[str, float]], None] = lambda name, scores: None,
-    on_report: Callable[[loop.Report], None] | None = None,
+    on_report: Callable[[Report], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Trains as a recipe says, or resumes what was begun in ``out``; see `loop.train`.

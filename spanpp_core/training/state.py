@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import save  # pyright: ignore
 
 from ..atomic_file import write_atomically
-from ..checkpoint import CONTINUOUS, REPAIR
+from ..checkpoint.metadata import metadata_of
 from ..errors import TrainingError
 from ..network.trainable import TrainableSpanPP
 
@@ -35,15 +34,12 @@ def write_weights(
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    metadata = {
-        "format": "pt",
-        "architecture": "SpanPP",
-        "scales": json.dumps(network.hyper.scales),
-        CONTINUOUS: json.dumps(bool(settings.get(CONTINUOUS))),
-        REPAIR: json.dumps(float(_is_repair(settings))),
-        "hyperparameters": json.dumps(asdict(network.hyper)),
-        "training": json.dumps({**settings, "step": step}),
-    }
+    metadata = metadata_of(
+        network.hyper,
+        continuous=bool(settings.get("continuous")),
+        repair=float(_is_repair(settings)),
+    )
+    metadata["training"] = json.dumps({**settings, "step": step})
     write_atomically(path, save(tensors, metadata))
 
 

@@ -197,15 +197,6 @@ def test_validation_comes_before_the_first_step_and_at_each_save(tmp_path, photo
     assert len(measured) == 1 + 3  # at 0, 5, 10 and 12
 
 
-def test_a_report_holds_the_mean_loss_of_each_scale_since_the_last():
-    seen = [(1.0, 0.5, 3.0), (2.0, 0.25, 4.0), (1.0, 1.5, 2.0)]
-    tensors = [(s, torch.tensor(v), torch.tensor(n)) for s, v, n in seen]
-    report = loop._report(30, tensors, 0.1)
-    assert report.losses == {1.0: 1.0, 2.0: 0.25}
-    assert report.gradient_norm == 4.0
-    assert report.loss == 0.625
-
-
 def test_a_finished_run_is_left_as_it_is(tmp_path, photos):
     run(photos, tmp_path)
     before = (tmp_path / state.WEIGHTS).read_bytes()

@@ -21,7 +21,7 @@ from safetensors.torch import load_file  # pyright: ignore
 from ..errors import CheckpointError, first_line
 from . import pickles
 from .canonical import Checkpoint, parse
-from .slim import CONTINUOUS, metadata, repair_of
+from .metadata import continuous_of, read_metadata, repair_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """The kinds of file that are read."""
@@ -43,11 +43,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     try:
         found = parse(read_tensors(path))
-        facts = metadata(path)
+        metadata = read_metadata(path)
         return replace(
             found,
-            continuous=facts.get(CONTINUOUS) == "true",
-            repair=repair_of(facts),
+            continuous=continuous_of(metadata),
+            repair=repair_of(metadata),
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

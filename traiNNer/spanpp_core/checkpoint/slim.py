@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load, save  # pyright: ignore
 from torch import Tensor
 
 from ..atomic_file import write_atomically
 from ..errors import PrecisionError
 from .canonical import Checkpoint, check_known
-
-CONTINUOUS = "continuous"
-"""The metadata that says "true" of a model trained on fractional scales too."""
-
-REPAIR = "repair"
-"""The metadata that tells a repair model, 1, and those on the way to it, from clean ones."""
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """Returns the metadata of a safetensors file; other files have none."""
-    if path.suffix.lower() != ".safetensors":
-        return {}
-    with safe_open(path, "pt") as file:  # pyright: ignore
-        return cast("dict[str, str] | None", file.metadata()) or {}
-
-
-def repair_of(facts: dict[str, str]) -> float:
-    """Returns what the metadata says of `Checkpoint.repair`; 0 if nothing."""
-    try:
-        stated = float(facts.get(REPAIR, 0))
-    except ValueError:
-        return 0.0
-    return stated if 0 <= stated <= 1 else 0.0
+from .metadata import metadata_of
 
 
 def write_slim(
@@ -77,15 +51,10 @@ def slim_content(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> 
             raise PrecisionError(
                 f"{name} holds values too large for {dtype}; store float32 instead"
             )
-    facts = {
-        "format": "pt",
-        "architecture": "SpanPP",
-        "scales": json.dumps(checkpoint.hyper.scales),
-        CONTINUOUS: json.dumps(checkpoint.continuous),
-        REPAIR: json.dumps(checkpoint.repair),
-        "hyperparameters": json.dumps(asdict(checkpoint.hyper)),
-    }
-    return save(tensors, facts)
+    metadata = metadata_of(
+        checkpoint.hyper, continuous=checkpoint.continuous, repair=checkpoint.repair
+    )
+    return save(tensors, metadata)
 
 
 def tensors_of_content(content: bytes) -> dict[str, Tensor]:
