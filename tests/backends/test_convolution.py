@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,8 @@ FOLLOWED: dict[Then, Callable[[Tensor, Tensor], Tensor]] = {
         ((32, 32, 3), (1, 1, 81), torch.bfloat16, 3e-2),
         ((16, 48, 3), (2, 13, 18), torch.float16, 4e-3),
         ((48, 48, 1), (1, 13, 34), torch.float16, 4e-3),
+        ((16, 32, 3), (2, 33, 1), torch.bfloat16, 3e-2),
+        ((32, 32, 1), (1, 1, 1), torch.float16, 4e-3),
     ],
 )
 @pytest.mark.usefixtures("_cuda_emulated")
@@ -108,6 +112,40 @@ def test_a_wrong_address_or_a_missing_barrier_is_found(
 
     with pytest.raises(AssertionError, match=failure):
         run_all()
+
+
+@pytest.mark.parametrize(
+    ("size", "programs"), [((1, 1, 1), 1), ((2, 31, 33), 12), ((1, 2160, 3840), 396)]
+)
+@pytest.mark.usefixtures("_cuda_emulated")
+def test_a_launch_is_for_the_device_and_the_stream_of_its_map(
+    size, programs, monkeypatch
+):
+    """Another device may be the current one; 396 programs are what an H100 has room for."""
+    noted: list[object] = []
+
+    @contextmanager
+    def within(what: object) -> Iterator[None]:
+        noted.append(what)
+        yield
+        noted.pop()
+
+    class Kernel:
+        def __init__(self, *_: object) -> None: ...
+
+        def __call__(self, grid, block, arguments, *, shared_mem) -> None:
+            assert noted == [x.device, "stream"]
+            assert (grid, block) == ((programs,), (128,))
+            assert [type(each) for each in arguments] == [int] * 5 + [np.int32] * 6
+
+    monkeypatch.setattr(convolution.require(), "RawKernel", Kernel)
+    monkeypatch.setattr(torch.cuda, "device_of", lambda of: within(of.device))
+    monkeypatch.setattr(convolution, "on_stream", lambda *_: within("stream"))
+    n, height, width = size
+    x = torch.empty((n, height, width, 16), dtype=torch.float16).movedim(-1, 1)
+    out = Convolution(Kind(16, 48, 3), x.dtype, SHAPES[0])(x, x, x, "silu")
+    assert out.shape == (n, 48, height, width)
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_fastest_shape_runs_once_there_is_memory_to_time_it(monkeypatch):
