@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import STEADY_ALPHA, SpanPPBranches
 from spanpp_core.training.muon import split
-from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
+from spanpp_core.training.patches import Patches, smallest_side
 from spanpp_core.training.photo_folder import whole
+from spanpp_core.training.scale_draw import ScaleDraw
 from spanpp_core.training.schedule import Schedule
 from spanpp_core.training.validation import downscaled
 

@@ -35,8 +35,9 @@ from spanpp_core import images
 from spanpp_core.metrics import psnr_y
 from spanpp_core.network.branches import PUBLISHED_ALPHA, STEADY_ALPHA
 from spanpp_core.resize import resize
-from spanpp_core.training.patches import Batch, Patches, ScaleDraw, smallest_side
+from spanpp_core.training.patches import Batch, Patches, smallest_side
 from spanpp_core.training.photos import Photos
+from spanpp_core.training.scale_draw import ScaleDraw
 
 SCALE = 2
 

@@ -1,7 +1,8 @@
 """The command ``spanpp``: one file per sub-command, and no more than talks to a person.
 
 `app` puts the sub-commands together: `upscale`, `demo`, `info`, `export`, `train`,
-`doctor` and `chainner`, which builds a `chainner_wheel`.
+`doctor` and `chainner`, which puts the nodes (`chainner_wheel`) into chaiNNer's Python
+(`chainner_python`).
 """
 
 from __future__ import annotations

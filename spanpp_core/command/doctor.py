@@ -13,7 +13,7 @@ import typer
 
 from .. import diagnosis
 from ..devices import device_named
-from .chainner import ChainnerError, find_python
+from .chainner_python import ChainnerError, find_python
 from .facts import print_facts
 
 

@@ -23,7 +23,8 @@ from ..engine.precision import exact_float32
 from ..network.trainable import TrainableSpanPP
 from .colours import flat_colours, kernel_inside_flat
 from .degradation import DEGRADATIONS
-from .patches import Batch, Patches, ScaleDraw
+from .patches import Batch, Patches
+from .scale_draw import ScaleDraw
 
 PAIRS = 64
 """Pairs of patches at each scale that the shift is measured on."""

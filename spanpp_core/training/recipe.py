@@ -19,8 +19,9 @@ from ..network.scale import MAX_SCALE, MIN_SCALE
 from ..optional import require
 from .degradation import DEGRADATIONS, DegradationName
 from .losses import LossName
-from .patches import Patches, ScaleDraw, smallest_side
+from .patches import Patches, smallest_side
 from .photos import Photos
+from .scale_draw import ScaleDraw
 from .schedule import Schedule
 
 TrainingPrecision = Literal["fp32", "bf16"]

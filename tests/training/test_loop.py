@@ -17,8 +17,9 @@ from spanpp_core.errors import TrainingError
 from spanpp_core.network.trainable import SpanPPPlain
 from spanpp_core.training.initial_network import network_of
 from spanpp_core.training.losses import LOSSES
-from spanpp_core.training.patches import Patches, ScaleDraw, smallest_side
+from spanpp_core.training.patches import Patches, smallest_side
 from spanpp_core.training.photos import Photos
+from spanpp_core.training.scale_draw import ScaleDraw
 from spanpp_core.training.schedule import Schedule
 
 Fabric = pytest.importorskip("lightning_fabric").Fabric

@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("typer", reason="the command needs: pip install 'spanpp[cli]'")
 
 from spanpp_core.command import app as command
-from spanpp_core.command import chainner
-from spanpp_core.command.chainner import ChainnerError, PythonInstallation
+from spanpp_core.command import chainner_python
+from spanpp_core.command.chainner_python import ChainnerError, PythonInstallation
 from spanpp_core.command.chainner_wheel import STARTUP_LINE, build_wheel
 
 GOOD = {"torch": "2.7.0+cu128", "spandrel": "0.4.1", "safetensors": "0.4.0"}
@@ -44,7 +44,7 @@ def test_finds_the_python_of_an_installed_chainner(
     python = tmp_path / "chaiNNer" / inside
     python.parent.mkdir(parents=True)
     python.touch()
-    assert chainner.find_python(None) == python
+    assert chainner_python.find_python(None) == python
 
 
 def test_finds_the_python_of_chainner_on_a_mac(
@@ -56,14 +56,14 @@ def test_finds_the_python_of_chainner_on_a_mac(
     python = data / "python" / "python" / "bin" / "python3.11"
     python.parent.mkdir(parents=True)
     python.touch()
-    assert chainner.find_python(None) == python
+    assert chainner_python.find_python(None) == python
 
 
 def test_finds_the_python_of_a_portable_chainner(tmp_path: Path):
     python = tmp_path / "python" / "python" / "python.exe"
     python.parent.mkdir(parents=True)
     python.touch()
-    assert chainner.find_python(tmp_path) == python
+    assert chainner_python.find_python(tmp_path) == python
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ def test_takes_the_python_that_chainner_takes(
     settings = {"useSystemPython": use_system, "systemPythonLocation": named}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     said = {file: versions[name] for name, file in programs.items()}
-    monkeypatch.setattr(chainner.shutil, "which", programs.get)
+    monkeypatch.setattr(chainner_python.shutil, "which", programs.get)
     monkeypatch.setattr(
-        chainner,
+        chainner_python,
         "_run",
         lambda python, *_: subprocess.CompletedProcess([], 0, said[python], ""),
     )
-    assert chainner.find_python(tmp_path).name == taken
+    assert chainner_python.find_python(tmp_path).name == taken
 
 
 def test_does_not_ask_to_remove_the_command_that_runs():
     shared = PythonInstallation(Path(sys.executable), (3, 11), {**GOOD, "spanpp": "1"})
     with pytest.raises(ChainnerError, match=r"into a Python of its own .* from there"):
-        chainner.check(shared)
+        chainner_python.check(shared)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_does_not_ask_to_remove_the_command_that_runs():
 )
 def test_pips_reason_is_told_and_not_its_last_line(monkeypatch, said, told):
     done = subprocess.CompletedProcess([], 1, "", said)
-    monkeypatch.setattr(chainner, "_run", lambda *_: done)
+    monkeypatch.setattr(chainner_python, "_run", lambda *_: done)
     with pytest.raises(ChainnerError, match=told) as error:
-        chainner.uninstall(target())
+        chainner_python.uninstall(target())
     assert "hint" not in str(error.value)
 
 
@@ -134,7 +134,7 @@ def test_the_startup_line_is_silent_without_the_nodes():
 
 def test_says_where_it_looked(tmp_path: Path):
     with pytest.raises(ChainnerError, match="start chaiNNer once") as error:
-        chainner.find_python(tmp_path)
+        chainner_python.find_python(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
@@ -149,16 +149,16 @@ def test_says_where_it_looked(tmp_path: Path):
 )
 def test_refuses_a_python_that_cannot_run_it(versions, says):
     with pytest.raises(ChainnerError, match=says):
-        chainner.check(target(**versions))
+        chainner_python.check(target(**versions))
 
 
 def test_takes_what_chainner_pins():
-    chainner.check(target())
+    chainner_python.check(target())
 
 
 def test_refuses_an_old_python():
     with pytest.raises(ChainnerError, match=r"3\.9\.1; SpanPP needs 3\.10"):
-        chainner.check(PythonInstallation(Path("python"), (3, 9, 1), GOOD))
+        chainner_python.check(PythonInstallation(Path("python"), (3, 9, 1), GOOD))
 
 
 @pytest.mark.parametrize("name", ["missing", "directory"])
