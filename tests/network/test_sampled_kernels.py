@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import training_network
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import spanpp_core
 from spanpp_core.network import kernels
@@ -105,6 +106,31 @@ def test_bands_do_not_show(model, monkeypatch, band: int):
     expected = model.at_scale(2.73).model(x)
     monkeypatch.setattr(kernels, "BAND_BYTES", {"cpu": band})
     torch.testing.assert_close(model.at_scale(2.73).model(x), expected)
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is asked of the device: on a GPU, mostly launches."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += not operator.is_view
+        return operator(*args, **(kwargs or {}))
+
+
+def test_a_gpu_renders_a_larger_tile_in_no_more_launches(model):
+    """Nothing is done row by row there, or position by position."""
+    device, dtype, scale = torch.device("meta"), torch.float16, Fraction(273, 100)
+    made = model.model.upsampler.sampled_kernels(scale).to(device, dtype)
+    counts = []
+    for side in (32, 256):
+        features = torch.empty(1, 4, side, side, dtype=dtype, device=device)
+        window = _window(side, side, scale)
+        made.render(features, window)  # its tables are made once
+        with Operators() as operators:
+            made.render(features, window)
+        counts.append(operators.count)
+    assert counts[0] == counts[1] < 20
 
 
 @pytest.mark.parametrize(("scale", "least"), [(2, 60), (3, 60), (1.5, 60), (2.5, 60)])

@@ -53,6 +53,15 @@ def test_there_and_back(bits, full_range, matrix):
     assert (back - rgb).abs().max() < 3 / 2**bits
 
 
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(8, torch.uint8), (10, torch.int16), (16, torch.int16)]
+)
+def test_planes_have_no_more_bytes_than_they_are_stored_in(bits, dtype):
+    """They are copied from a GPU so."""
+    made = to_planes(torch.rand(1, 3, 4, 4), Encoding(bits, 1, True), ROWS_AND_COLUMNS)
+    assert {plane.dtype for plane in made} == {dtype}
+
+
 def test_halved_chroma_stays_in_its_place():
     """A ramp is linear, so taking it apart and interpolating it loses nothing inside."""
     encoding = Encoding(16, 1, True)
