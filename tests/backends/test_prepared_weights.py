@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import TINY
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -105,8 +106,15 @@ def test_they_are_not_wider_while_there_is_no_memory_to_time_it(monkeypatch):
     assert prepared_weights.fastest_width(*where) == 64
 
 
-def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image):
-    runner = PreparedRunner(model.model)
+def test_no_weight_is_laid_out_or_composed_in_a_pass(model, image, monkeypatch):
+    """A convolution lays out a weight of another layout than the image's by itself."""
+    runner, conv2d = PreparedRunner(model.model), F.conv2d
+
+    def laid_out(x: Tensor, weight: Tensor, **how: int) -> Tensor:
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        return conv2d(x, weight, **how)
+
+    monkeypatch.setattr(F, "conv2d", laid_out)
     with torch.no_grad(), Operators() as operators:
         runner.features(image)
     assert operators.seen.count("convolution") == 1 + 6 * 3 + 4
