@@ -41,16 +41,17 @@ def prompt_of(
 
 def prompt_of_block(
     block: dict[str, Any], object_info: dict[str, Any], values: dict[str, Any]
-) -> tuple[dict[str, dict[str, Any]], list[Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[Any]]]:
     """Returns the prompt of a subgraph with values for its promoted widgets.
 
     Args:
         block: A file of ``subgraphs``, with one instance.
         object_info: What the host answers.
-        values: For each promoted widget; and for each input the link to its source.
+        values: For each promoted widget; and the link to its source for each input
+            that has one.
 
     Returns:
-        The nodes inside, their ids with a prefix, and the link to the first output.
+        The nodes inside, their ids with a prefix, and the links to the outputs by name.
     """
     (instance,) = block["nodes"]
     (graph,) = block["definitions"]["subgraphs"]
@@ -59,17 +60,17 @@ def prompt_of_block(
     for inner, widget in instance["properties"]["proxyWidgets"]:
         prompt[inner]["inputs"][widget] = values[widget]
     by_id = {node["id"]: node for node in graph["nodes"]}
-    result: list[Any] = []
+    results: dict[str, list[Any]] = {}
     for link in graph["links"]:
         source: Any = [f"block:{link['origin_id']}", link["origin_slot"]]
         if link["origin_id"] == graph["inputNode"]["id"]:
-            source = values[graph["inputs"][link["origin_slot"]]["name"]]
+            source = values.get(graph["inputs"][link["origin_slot"]]["name"])
         if link["target_id"] == graph["outputNode"]["id"]:
-            result = source
-        else:
+            results[graph["outputs"][link["target_slot"]]["name"]] = source
+        elif source:
             slot = by_id[link["target_id"]]["inputs"][link["target_slot"]]["name"]
             prompt[str(link["target_id"])]["inputs"][slot] = source
-    return {f"block:{name}": node for name, node in prompt.items()}, result
+    return {f"block:{name}": node for name, node in prompt.items()}, results
 
 
 def _widget_values(

@@ -65,14 +65,38 @@ def test_core_node_leaves_no_gap_at_any_scale(
 
 @pytest.mark.parametrize("scale", [1.0, 2.75, 8 / 3])
 def test_the_block_takes_any_scale(comfy: ComfyServer, scale: float) -> None:
-    block = json.loads((PACK / "subgraphs" / "SpanPP Upscale.json").read_text("utf-8"))
-    promoted = {"model_name": "bundled", "repair": 0.0, "scale": scale}
-    values = {**promoted, "image": ["2", 0]}
-    inner, result = prompt_of_block(block, comfy.get("/object_info"), values)
-    prompt = {"2": frames(1, 30, 24), **inner, "3": node("TestIsFinite", images=result)}
-    prompt["4"] = shown("3")
+    inner, made = block(comfy, scale, image=["2", 0])
+    prompt = {
+        "2": frames(1, 30, 24),
+        **inner,
+        "3": node("TestIsFinite", images=made["image"]),
+        "4": shown("3"),
+    }
     sides = f"{round(24 * scale)}x{round(30 * scale)}"
     assert comfy.run(prompt)["outputs"]["4"]["text"] == [f"{sides} True"]
+
+
+def test_the_block_takes_a_mask(comfy: ComfyServer) -> None:
+    inner, made = block(comfy, 3.0, image=["2", 0], mask=["5", 0])
+    prompt = {
+        "2": frames(1, 30, 24),
+        "5": node("SolidMask", value=1.0, width=24, height=30),
+        **inner,
+        "6": node("MaskToImage", mask=made["mask"]),
+        "7": save("6", "mask"),
+    }
+    pixels = saved_pixels(comfy, comfy.run(prompt), "7")
+    assert pixels.shape == (90, 72, 3)
+    assert (pixels == 255).all()
+
+
+def block(
+    comfy: ComfyServer, scale: float, **links: list[Any]
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The prompt of the block SpanPP Upscale, and the links to its results."""
+    saved = json.loads((PACK / "subgraphs" / "SpanPP Upscale.json").read_text("utf-8"))
+    values = {"model_name": "bundled", "repair": 0.0, "scale": scale, **links}
+    return prompt_of_block(saved, comfy.get("/object_info"), values)
 
 
 def test_our_node_runs_the_very_scale(comfy: ComfyServer) -> None:
