@@ -12,7 +12,7 @@ from ...spanpp_core.export import FORMATS, ExportOptions, WeightPrecision, expor
 from ...spanpp_core.optional import missing
 from .any_model import as_spanpp
 from .compatibility import node_schema, one_of
-from .output_folder import inside_output
+from .output_folder import inside_output, shown
 
 OFFERED = sorted(FORMATS, key=lambda name: (bool(FORMATS[name].packages), name))
 """The formats, first those that need no package which ComfyUI lacks."""
@@ -130,8 +130,9 @@ class SpanPPExport(io.ComfyNode):
         bar = comfy.utils.ProgressBar(total)
         lines: list[str] = []
         for done, file in enumerate(files, start=1):
-            names = " and ".join(path.name for path in file.paths)
-            lines.append(f"{names}: within {file.difference:.1e} of the model")
+            first, *others = file.paths
+            names = " and ".join([shown(first), *(path.name for path in others)])
+            lines.append(f"{names}: {_distance(file.difference)} the model")
             bar.update_absolute(done, total, None)
             comfy.model_management.throw_exception_if_processing_interrupted()
         return io.NodeOutput(ui={"text": ("\n".join(lines),)})
@@ -146,6 +147,10 @@ def _check_packages(name: str) -> None:
             f" have; install {'it' if len(absent) == 1 else 'them'} into its Python, or"
             " choose safetensors"
         )
+
+
+def _distance(difference: float) -> str:
+    return f"at most {difference:.1e} from" if difference else "the same as"
 
 
 def _scales(text: str) -> list[float]:

@@ -35,6 +35,12 @@ def inside_output(name: str) -> Path:
     return wanted
 
 
+def shown(path: Path) -> str:
+    """Returns a path that `inside_output` gave, or one below it, as 'output/mine/a.pth'."""
+    output = Path(folder_paths.get_output_directory()).resolve()
+    return f"output/{path.relative_to(output).as_posix()}"
+
+
 def list_own_models() -> None:
     """Makes Load SpanPP list the folder ``upscale_models`` of the output folder.
 

@@ -100,11 +100,16 @@ def test_exports_land_in_the_output_folder(host: Host) -> None:
         "m_x2.torchscript.pt",
         "m_x3.torchscript.pt",
     ]
-    assert "m_x3.torchscript.pt: within" in text
+    assert "output/e/m_x3.torchscript.pt: at most " in text
     assert [step[:2] for step in host.progress] == [(1, 2), (2, 2)]
     with pytest.raises(ValueError, match="exists"):
         exported(host)
     exported(host, overwrite=True)
+
+
+def test_an_export_that_differs_nowhere_is_called_the_same(host: Host) -> None:
+    text = exported(host, format="safetensors")
+    assert text == "output/e/m_slim.safetensors: the same as the model"
 
 
 def test_an_export_is_of_the_bound_scale_by_default(host: Host) -> None:
