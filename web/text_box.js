@@ -2,7 +2,11 @@
 
 const LINE = 16;
 
-export function addTextBox(node, lines, { isKept = false } = {}) {
+// The name of the widget that ComfyUI shows a node's progress texts in. It makes one below
+// all others; where a box of ours has the name, they stand in it.
+export const PROGRESS = "$$node-text-preview";
+
+export function addTextBox(node, lines, { isKept = false, name = "text" } = {}) {
   const element = document.createElement("div");
   Object.assign(element.style, {
     whiteSpace: "pre-wrap",
@@ -13,7 +17,7 @@ export function addTextBox(node, lines, { isKept = false } = {}) {
     color: "var(--descrip-text, #999)",
   });
   const height = lines * LINE;
-  const widget = node.addDOMWidget("text", "spanpp_text", element, {
+  const widget = node.addDOMWidget(name, "spanpp_text", element, {
     serialize: false, // no input of the node
     hideOnZoom: false,
     margin: 4,

@@ -1,7 +1,8 @@
-// What nodes say when they have run. Model Info's text is stored with the graph.
+// What nodes say when they have run, and Upscale Folder and Upscale Video meanwhile. Model
+// Info's text is stored with the graph.
 
 import { app } from "../../scripts/app.js";
-import { addTextBox, textOf } from "./text_box.js";
+import { PROGRESS, addTextBox, textOf } from "./text_box.js";
 
 const LINES = {
   SpanPPModelInfo: 10,
@@ -9,7 +10,10 @@ const LINES = {
   SpanPPExport: 3,
   SpanPPSaveSlim: 2,
   SpanPPUpscaleFolder: 4,
+  SpanPPUpscaleVideo: 2,
 };
+
+const WITH_PROGRESS = ["SpanPPUpscaleFolder", "SpanPPUpscaleVideo"];
 
 const PICTURE = 220; // the least height the front end draws one in
 
@@ -20,7 +24,8 @@ app.registerExtension({
     const lines = LINES[node.comfyClass];
     if (!lines) return;
     const isKept = node.comfyClass === "SpanPPModelInfo";
-    const widget = addTextBox(node, lines, { isKept });
+    const name = WITH_PROGRESS.includes(node.comfyClass) ? PROGRESS : undefined;
+    const widget = addTextBox(node, lines, { isKept, name });
     node.setSize([Math.max(300, node.size[0]), node.computeSize()[1]]);
     const { onExecuted } = node;
     node.onExecuted = function (output) {

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import comfy.utils
 from comfy_api.latest import io
 from typing_extensions import override
 
@@ -28,7 +26,7 @@ from .compatibility import node_schema
 from .device import bring_to_device, load_device
 from .inputs import ANY, AUTO, chosen_dtype, run_inputs, size_inputs, wanted_size
 from .output_folder import inside_output
-from .progress import show_text
+from .progress import FileProgress, show_text
 
 TYPICAL = (1024, 1024)
 """(height, width) in pixels that ComfyUI is asked to make room for."""
@@ -188,41 +186,24 @@ class _Report:
         return "\n".join(lines)
 
 
-class _FolderProgress:
-    """The bar over all files and the tiles within them, and the user's wish to stop."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._bar = comfy.utils.ProgressBar(files)
-        self.finished = 0
-        """Files that are done."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Says that ``done`` of ``total`` tiles of a file are finished."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        self._bar.update_absolute(
-            self.finished * total + done, self._files * total, None
-        )
-
-
 def _upscaled(
     node: type[Any], upscaler: Upscaler, work: list[Pair], source: Path
 ) -> _Report:
     """Does the work; a file that cannot be upscaled is noted, and the others go on."""
     report = _Report()
-    progress = _FolderProgress(len(work))
+    progress = FileProgress(node, len(work))
     for pair in work:
         name = pair.source.relative_to(source).as_posix()
-        show_text(node, f"{progress.finished + 1} of {len(work)} · {name}")
-        progress(0, 1)
+        progress.begin(name)
         outcome = _refusal(pair) or upscaler.file(pair, progress)
         if outcome.failed:
             line = outcome.line.removeprefix("spanpp: ")
             report.failures.append(line.replace(str(pair.source), name))
             logging.warning("Upscale Folder: %s", report.failures[-1])
+        is_made = not (outcome.failed or outcome.was_there)
         report.were_there += outcome.was_there
-        progress.finished += 1
-    report.upscaled = len(work) - report.were_there - len(report.failures)
+        report.upscaled += is_made
+        progress.end(is_made=is_made)
     progress(0, 1)
     return report
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -91,6 +94,16 @@ def test_front_end_part_is_served(comfy: ComfyServer) -> None:
         path = f"/extensions/{PACK_NAME}/{file.name}"
         assert path in offered
         assert comfy.read(path) == file.read_bytes()
+
+
+def test_progress_stands_where_the_front_end_writes_it(comfy: ComfyServer) -> None:
+    find = "import comfyui_frontend_package as p; print(p.__path__[0])"
+    package = subprocess.check_output([comfy.python, "-c", find], text=True)
+    (name,) = re.findall(
+        r'PROGRESS = "(.+)"', (PACK / "web" / "text_box.js").read_text("utf-8")
+    )
+    scripts = (Path(package.strip()) / "static" / "assets").glob("*.js")
+    assert any(name in script.read_text("utf-8") for script in scripts)
 
 
 def test_locales_are_served(comfy: ComfyServer) -> None:

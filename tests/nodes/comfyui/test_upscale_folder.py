@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,7 +67,27 @@ def test_every_image_is_written_where_it_was(host: Host, photos: Path) -> None:
     assert host.memory_asked
     done, total, _ = host.progress[-1]
     assert done == total
-    assert [text for _, text in host.texts][:2] == ["1 of 3 · a.png", "2 of 3 · b.png"]
+
+
+def test_the_time_left_is_that_of_files_that_were_made(
+    host: Host, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(host)
+    for name in ("b.png", "sub/c.png"):
+        (host.output / "photos-x2" / name).unlink()
+    photo(photos / "sub" / "d.png")
+    host.texts.clear()
+    clock = SimpleNamespace(monotonic=itertools.count(step=30).__next__)
+    module = sys.modules[f"{host.pack.__name__}.nodes.comfyui.progress"]
+    monkeypatch.setattr(module, "time", clock)
+    assert run(host) == "3 upscaled, 1 already there → output/photos-x2"
+    assert [text for _, text in host.texts] == [
+        "1 of 4 · a.png",
+        "2 of 4 · b.png",
+        "3 of 4 · 0:01:00 left · sub/c.png",
+        "4 of 4 · 0:00:30 left · sub/d.png",
+        "4 of 4",
+    ]
 
 
 def test_what_comfyui_can_evict_counts_as_free(
