@@ -97,6 +97,12 @@ RUNNERS: dict[Backend, type[Runner]] = {
     "openvino": OpenVINORunner,
 }
 
+STANDS_IN: dict[Backend, Backend] = {"triton": "jiterator"}
+"""
+What "auto" takes where a backend cannot be used. Triton needs a C compiler, and many
+containers have none.
+"""
+
 
 class Backends:
     """What is made of one network to run it: runners, and copies in other dtypes.
@@ -127,9 +133,10 @@ class Backends:
         """Returns what runs a network.
 
         A backend that is missing or fails, at the first call or a later one, is one line
-        in the log, and PyTorch runs the network from then on. Running out of memory is
-        raised, as a smaller tile helps there; where it already prevents the backend from
-        starting, PyTorch runs the network this time.
+        in the log, and PyTorch runs the network from then on; with "auto" what `STANDS_IN`
+        has for it does. Running out of memory is raised, as a smaller tile helps there;
+        where it already prevents the backend from starting, PyTorch runs the network this
+        time.
 
         Args:
             network: The network that this belongs to, or a view of it.
@@ -142,6 +149,10 @@ class Backends:
         key = (kind, torch.get_num_threads())
         with self._lock:  # threads of a host wait for the one that compiles
             runner = self._compiled(key, network)
+            if runner is None and backend == "auto" and kind in self.failures:
+                kind = STANDS_IN.get(kind, kind)
+                key = (kind, key[1])
+                runner = self._compiled(key, network)
         if runner is None:
             return network.region
         fast = runner.region(network)

@@ -119,6 +119,37 @@ def test_a_backend_that_fails_at_a_later_call_is_one_line_and_pytorch(
     assert failing.calls == 3, "a backend that failed is not asked again"
 
 
+def test_where_triton_fails_auto_takes_the_jiterator(
+    model, images, failing, monkeypatch, caplog
+):
+    """Triton needs a C compiler, which containers may lack."""
+
+    def no_compiler(self, network):
+        raise RuntimeError("Failed to find C compiler")
+
+    class Broken(Failing):
+        __init__ = no_compiler
+
+    monkeypatch.setitem(selection.RUNNERS, "triton", Broken)
+    monkeypatch.setitem(selection.RUNNERS, "jiterator", failing)
+    best = {"auto": "triton", "triton": "triton", "torch": "torch"}
+    monkeypatch.setattr(
+        selection, "fastest", lambda network, backend, *_: best[backend]
+    )
+    expected = upscale(model.with_backend("torch"), images)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(upscale(model, images), expected)
+        assert failing.calls == 1
+        upscale(model.with_backend("triton"), images)
+        assert failing.calls == 1, "asked for by name, nothing stands in"
+        for _ in range(3):
+            assert torch.equal(upscale(model, images), expected)
+    assert failing.calls == 3, "it fails, too"
+    assert "Failed to find C compiler" in caplog.messages[0]
+    assert "recording is not permitted" in caplog.messages[1]
+    assert len(caplog.messages) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [
