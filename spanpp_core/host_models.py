@@ -38,7 +38,8 @@ def as_spanpp(model: object) -> SpanPPDescriptor:
 
     Raises:
         TypeError: It is another network; the message names it.
-        CheckpointError: It claims to be SpanPP, but its weights are not those of a SpanPP model.
+        CheckpointError: It claims to be SpanPP, but its weights are not those of a SpanPP
+            model.
     """
     if isinstance(model, SpanPPDescriptor):
         return model

@@ -31,8 +31,14 @@ LARGEST: float = torch.finfo(torch.float16).max
 """The largest value of float16, which is what infinities are taken for."""
 
 _DILATED = 2
+"""Pixels around a value outside [0, 1] that are as near as it, see `nearness`."""
+
 _BLURRED = 1
+"""Radius in pixels of the mean that has `nearness` fall smoothly."""
+
 _STEPS = 8
+"""Of back-projection, see `extend`."""
+
 _LARGEST_STEP = 0.25
 """Of a value: larger steps ring where light is linear and its contrasts are high."""
 

@@ -93,9 +93,9 @@ def upscale(
         model: What `load` or `at_scale` returned.
         image: (N, C, H, W), floating point, on any device. White is 1; colours outside
             [0, 1] are kept, see `dynamic_range`. C is 3, 1 (grey), 4 or 2 (with alpha
-            last). Grey runs as three equal channels; alpha runs as a
-            grey image of its own, and stays 0 or 1 where it is that all around. For a model of other than 3 input channels, C is
-            theirs and the result has 3. It is left untouched.
+            last). Grey runs as three equal channels; alpha runs as a grey image of its
+            own, and stays 0 or 1 where it is that all around. For a model of other than 3
+            input channels, C is theirs and the result has 3. It is left untouched.
         size: What is wanted. None: the scale the model is bound to, natively.
         fractional: How a fractional factor is reached, see `Fractional`.
         tile: As for `prepare`.

@@ -51,16 +51,17 @@ def export(
         name: What the files' names begin with.
         folder: Where to write; made if it does not exist.
         formats: Names of `FORMATS`, or one of them.
-        scales: One or more, for the formats that do one scale a file; by default the one that the
-            model starts with.
+        scales: One or more, for the formats that do one scale a file; by default the one
+            that the model starts with.
         options: How to write.
 
     Returns:
         What was written, as it is written; nothing is until the first is asked for.
 
     Raises:
-        ExportError: Formats, scales and options do not go together, a file exists, or
-            ``folder`` is one: at once. A file was found wrong or could not be written: in its turn.
+        ExportError: At once: formats, scales and options do not go together, a file
+            exists, or ``folder`` is one. In its turn: a file was found wrong, or could not
+            be written.
         PrecisionError: The values of the network are too large for fp16.
         MissingPackageError: What a format is made or verified with is not installed.
         ScaleError: A scale is not a number from 1 to 8.

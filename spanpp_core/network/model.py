@@ -103,7 +103,8 @@ class SpanPP(Body):
     def _whole(self, x: Tensor, scale: int) -> Tensor:
         """The forward pass at a whole scale, without arithmetic on the image's size.
 
-        A tracer can follow it, so programs such as ComfyUI export ONNX files that take any image size.
+        A tracer can follow it, so programs such as ComfyUI export ONNX files that take
+        images of any size.
         """
         features = self.features(x)
         weight = self.upsampler.whole(scale, features.dtype, features.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -111,10 +111,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_values()
+        self._check_scales()
+
+    def _check_values(self) -> None:
+        """Checks the settings that are no scales; an error names the one to mend."""
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
+                names = ", ".join(filter(None, known))
                 raise TrainingError(
-                    f"{name} is {getattr(self, name)!r}; give one of {', '.join(filter(None, known))}"
+                    f"{name} is {getattr(self, name)!r}; give one of {names}"
                 )
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
@@ -131,6 +137,13 @@ class Recipe:
                 f"colours is {self.colours:g} with branches = {str(self.branches).lower()};"
                 " give a number from 0, and train without branches (--plain) above it"
             )
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise TrainingError(
+                f"the learning rate is {self.learning_rate:g}; give more than 0"
+            )
+
+    def _check_scales(self) -> None:
+        """Checks the scales, and how often each comes."""
         scales = self.scales
         good = scales and all(MIN_SCALE <= s <= MAX_SCALE for s in scales)
         if not good or len(set(scales)) != len(scales):
@@ -155,10 +168,6 @@ class Recipe:
             raise TrainingError(
                 f"often has {times!r} for {name}; give a number above 0"
             )
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise TrainingError(
-                f"the learning rate is {self.learning_rate:g}; give more than 0"
-            )
 
     @staticmethod
     def read(path: Path | None, given: Mapping[str, Any]) -> Recipe:
@@ -170,29 +179,8 @@ class Recipe:
                 than the fields of this class.
         """
         found = {} if path is None else _toml(path)
-        example = asdict(
-            replace(
-                Recipe(),
-                continuous=False,
-                weights="",
-                last_loss="mse",
-                learning_rate=0.1,
-                shares=(1.0, 2.0, 2.0, 2.0),
-            )
-        )
         for key, value in found.items():
-            if key not in example:
-                known = ", ".join(each.name for each in fields(Recipe))
-                raise TrainingError(f"{path}: {key} is no setting; they are {known}")
-            wanted = example[key]
-            fits = isinstance(value, list if key in _LISTS else type(wanted))
-            whole_for_real = isinstance(wanted, float) and type(value) is int
-            if not (fits or whole_for_real) or (
-                isinstance(value, bool) and not isinstance(wanted, bool)
-            ):
-                raise TrainingError(
-                    f"{path}: {key} is {value!r}; give something like {wanted!r}"
-                )
+            _check_kind(f"{path}: {key}", key, value)
         made = {**found, **given}
         made |= {key: tuple(made[key]) for key in _LISTS if key in made}
         scales, shares = made.get("scales", ()), made.get("shares", ())
@@ -271,6 +259,28 @@ class Recipe:
             save_every=save_every,
             log_every=log_every,
         )
+
+
+def _check_kind(where: str, key: str, value: object) -> None:
+    """Checks that a file has a value of a setting's kind; ``where`` begins the error."""
+    some = {
+        "continuous": False,
+        "weights": "",
+        "last_loss": "mse",
+        "learning_rate": 0.1,
+        "shares": (1.0, 2.0, 2.0, 2.0),
+    }
+    example = asdict(Recipe()) | some  # None and () tell no kind
+    if key not in example:
+        known = ", ".join(each.name for each in fields(Recipe))
+        raise TrainingError(f"{where} is no setting; they are {known}")
+    wanted = example[key]
+    fits = isinstance(value, list if key in _LISTS else type(wanted))
+    whole_for_real = isinstance(wanted, float) and type(value) is int
+    if not (fits or whole_for_real) or (
+        isinstance(value, bool) and not isinstance(wanted, bool)
+    ):
+        raise TrainingError(f"{where} is {value!r}; give something like {wanted!r}")
 
 
 def _is_positive(value: object) -> bool:

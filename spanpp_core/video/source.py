@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import VideoError
 from .colour import BT709, HLG, Encoding, matrix_of
@@ -155,24 +155,7 @@ def probe(
         frame = next(container.decode(stream), None)
         if frame is None:
             raise VideoError(f"{path}: has no frames")
-        form = frame.format
-        stored = form.components[0].bits
-        bits = next((each for each in _BITS if each >= stored), _BITS[-1])
-        is_rgb = form.is_rgb or form.has_palette or frame.colorspace == RGB
-        if is_rgb:
-            matrix, full, name, subsampling = BT709, False, _rgb(bits), "420"
-        else:
-            matrix = matrix_of(int(frame.colorspace), stream.codec_context.height)
-            full = int(frame.color_range) == FULL_RANGE or form.name.startswith("yuvj")
-            grey = len(form.components) < 3
-            subsampling = "420" if grey else _subsampling(form)
-            depth = "" if bits == 8 else f"{bits}le"
-            name = f"gray{depth}" if grey else f"yuv{subsampling}p{depth}"
-        if matrix is None:
-            raise VideoError(
-                f"{path}: has the colour matrix {int(frame.colorspace)} of ITU-T H.273,"
-                " which is not supported; convert it to BT.709 or BT.2020nc first"
-            )
+        samples = _samples_of(frame, stream.codec_context.height, path)
         turns = round(frame.rotation / 90) % 4
         height, width = frame.height, frame.width
         aspect = stream.sample_aspect_ratio or None
@@ -192,10 +175,10 @@ def probe(
             width=width,
             turns=turns,
             stored=(frame.height, frame.width),
-            pixel_format=name,
-            subsampling=subsampling,
-            is_rgb=is_rgb,
-            encoding=Encoding(bits, matrix, full),
+            pixel_format=samples.pixel_format,
+            subsampling=samples.subsampling,
+            is_rgb=samples.is_rgb,
+            encoding=samples.encoding,
             primaries=int(stream.codec_context.color_primaries),
             transfer=int(stream.codec_context.color_trc),
             sample_aspect=aspect,
@@ -207,15 +190,41 @@ def probe(
         )
 
 
+class _Samples(NamedTuple):
+    """How the samples of a frame are read; see the fields of `Clip`."""
+
+    pixel_format: str
+    subsampling: str
+    is_rgb: bool
+    encoding: Encoding
+
+
+def _samples_of(frame: Any, height: int, path: Path) -> _Samples:
+    """Returns how the frames of a file are read, from the first; ``height`` as stored."""
+    form = frame.format
+    stored = form.components[0].bits
+    bits = next((each for each in _BITS if each >= stored), _BITS[-1])
+    depth = "" if bits == 8 else f"{bits}le"
+    if form.is_rgb or form.has_palette or frame.colorspace == RGB:
+        return _Samples(f"gbrp{depth}", "420", True, Encoding(bits, BT709, False))
+    matrix = matrix_of(int(frame.colorspace), height)
+    if matrix is None:
+        raise VideoError(
+            f"{path}: has the colour matrix {int(frame.colorspace)} of ITU-T H.273,"
+            " which is not supported; convert it to BT.709 or BT.2020nc first"
+        )
+    full = int(frame.color_range) == FULL_RANGE or form.name.startswith("yuvj")
+    grey = len(form.components) < 3
+    subsampling = "420" if grey else _subsampling(form)
+    name = f"gray{depth}" if grey else f"yuv{subsampling}p{depth}"
+    return _Samples(name, subsampling, False, Encoding(bits, matrix, full))
+
+
 def end_of(container: Any) -> float:
     """Returns where a file ends, in its seconds, as its header says; 0 if it does not."""
     from_first = KNOWS_ITS_LENGTH.get(container.format.name, True)
     before = container.start_time or 0 if from_first else 0
     return ((container.duration or 0) + before) / 1_000_000
-
-
-def _rgb(bits: int) -> str:
-    return "gbrp" if bits == 8 else f"gbrp{bits}le"
 
 
 def _subsampling(form: Any) -> str:

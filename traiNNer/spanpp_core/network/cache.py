@@ -18,8 +18,8 @@ from .igconv import IGConv
 from .kernels import ExactKernels, Kernels
 
 CACHE_BYTES = 64 * 2**20
-"""Most bytes of kernels that one network caches. A whole scale takes up to 0.4 MB at 48 channels, a
-fraction such as 12/7 up to 7 MB."""
+"""Most bytes of kernels that one network caches. At 48 channels a whole scale takes up to
+0.4 MB, a fraction such as 12/7 up to 7 MB."""
 
 _one_at_a_time = Lock()
 """Threads of a host may run one model; networks are copied and pickled, and locks not."""
