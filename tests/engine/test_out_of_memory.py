@@ -7,6 +7,7 @@ import torch
 
 import spanpp_core
 from spanpp_core.backends import is_out_of_memory
+from spanpp_core.engine import tiled
 from spanpp_core.network.model import SpanPP
 
 
@@ -45,6 +46,23 @@ def test_out_of_memory_backs_off_and_finishes(model, monkeypatch, limit, error):
     assert failures == sorted(set(failures), reverse=True), (
         "tried a size that had failed"
     )
+
+
+def test_what_pytorch_keeps_is_returned_before_a_smaller_tile_runs(model, monkeypatch):
+    """On GPUs it lies in pieces of the size of the tile that was too large."""
+    order: list[str] = []
+    region = SpanPP.region
+
+    def scarce(self, x, scale, window):
+        order.append("full" if x.shape[-1] > 70 else "ran")
+        if order[-1] == "full":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return region(self, x, scale, window)
+
+    monkeypatch.setattr(SpanPP, "region", scarce)
+    monkeypatch.setattr(tiled, "empty_cache", lambda device: order.append("emptied"))
+    spanpp_core.upscale(model, torch.rand(1, 3, 20, 90))
+    assert order == ["full", "emptied", "ran", "ran"]
 
 
 def test_no_memory_at_all_is_one_line(model, monkeypatch):

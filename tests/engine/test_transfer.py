@@ -98,6 +98,42 @@ def test_pinned_results_are_written_without_a_detour(staged, monkeypatch):
     assert not staged
 
 
+def test_copies_wait_for_what_they_read_and_keep_its_memory(staged, monkeypatch):
+    """Else a GPU copies what is not made yet, or what is something else by then."""
+    log: list[str] = []
+    target = torch.zeros(3, 4, 5)
+
+    class Made:
+        def synchronize(self) -> None:
+            assert not target.any()
+            log.append("waited for")
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_stream(self, other: Named) -> None:
+            log.append(f"{self.name} waits for {other.name}")
+
+        def record_event(self) -> Made:
+            return Made()
+
+    def used(tensor: Tensor, stream: Named) -> None:
+        log.append(f"used by {stream.name}")
+
+    computing = Named("computing")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
+    monkeypatch.setattr(Tensor, "record_stream", used)
+    x = transfer.moved_in([torch.rand(3, 4, 5)], torch.float32, CPU, Named("into"))
+    assert log == ["computing waits for into", "used by computing"]
+    log.clear()
+    end = transfer.moved_out(x, [target], CPU, Named("out"))
+    assert log == ["out waits for computing", "used by out"]
+    end()
+    assert log[2:] == ["waited for"]
+    assert torch.equal(target, x[0])
+
+
 @pytest.mark.parametrize("tile", [None, 25])
 def test_only_more_than_one_job_is_staged(model, monkeypatch, staged, tile):
     streams = CopyStreams(Stream(), Stream())
