@@ -17,6 +17,9 @@ from spanpp_core.backends import fastest
 from spanpp_core.backends.convolution import shape_times
 from spanpp_core.network.hyperparameters import Hyperparameters
 
+WHOLE = "memory to memory"
+"""What the output calls frames that begin and end in main memory."""
+
 
 def least_traffic(hyper: Hyperparameters, scale: int, dtype: torch.dtype) -> int:
     """Returns the bytes an input pixel moves if every convolution runs in one pass.
@@ -52,46 +55,13 @@ def end_to_end(
         rounds: How often each contestant runs.
     """
     device, scale = model.device, int(model.scale)
-    cuda = device.type == "cuda"
     dtype = spanpp_core.fastest_dtype(device)
     network = model.with_dtype(dtype)
-    backend = fastest(network.model, "auto")
-    height, width = size
-    images = torch.rand(frames, 3, height, width)
-    out = torch.empty(frames, 3, height * scale, width * scale)
-    in_comfyui = (
-        torch.rand(frames, height, width, 3).movedim(-1, 1),
-        torch.empty(frames, height * scale, width * scale, 3).movedim(-1, 1),
-    )
-    if cuda:
-        images, out = images.pin_memory(), out.pin_memory()
-    one = images[:1].to(device)
-
-    def engine(name: Backend, source: Tensor, target: Tensor) -> Run:
-        runner = network.with_backend(name)
-        return lambda _: spanpp_core.upscale(runner, source, out=target)
-
-    spans = dict(field.span(scale, device))
-    (copies, moved), of = copying(device), field.peaks(dtype, device)
-    whole = "memory to memory"
-    ours: dict[str, Run] = {
-        f"ours, {backend}, {whole}": engine(backend, images, out),
-        f"ours, {backend}, {whole}, as in ComfyUI": engine(backend, *in_comfyui),
-    }
-    found: list[Backend] = (
-        ["torch", "jiterator", "triton", "cupy"] if cuda else ["torch"]
-    )
-    others = [
-        name
-        for name in found
-        if name != backend and (name in ("torch", "jiterator") or find_spec(name))
-    ]
-    for name in others:
-        ours[f"ours, {name}, {whole}"] = engine(name, images, out)
-    if cuda:
-        made = out[:1].to(device)
-        for name in (backend, *others):
-            ours[f"ours, {name}, within the device"] = engine(name, one, made)
+    found = _backends(network)
+    one = torch.rand(1, 3, *size).to(device)
+    ours = _engines(network, found, size, frames)
+    spans, of = dict(field.span(scale, device)), field.peaks(dtype, device)
+    copies, moved = copying(device)
     runs: dict[str, Run] = {
         "SPAN": spans[f"SPAN {name_of(dtype)}"],
         **ours,
@@ -100,13 +70,14 @@ def end_to_end(
     }
     times = interleaved(field.warmed_up(iter(runs.items()), one), one, rounds)
     span = median(times["SPAN"])
+    height, width = size
     print(
         f"\n{width}x{height} to x{scale}, {name_of(dtype)} on {device}, {frames} frames"
         f" per run\nSPAN, within the device: {1 / span:.1f} frames per second"
     )
     best: dict[str, float] = {}
     for name in ours:
-        count = frames if whole in name else 1
+        count = frames if WHOLE in name else 1
         each = [taken / count for taken in times[name]]
         best[name] = median(each)
         ratio = median(s / t for s, t in zip(times["SPAN"], each))
@@ -114,22 +85,84 @@ def end_to_end(
             f"{name}: {1 / best[name]:.1f} frames per second,"
             f" {1000 * best[name]:.2f} ms each; {ratio:.2f} times as fast as SPAN"
         )
-    body, upsampler = flop_per_pixel(model.model)
     peak = max(work / min(times[name]) for name, (_, work) in of.items())
-    arithmetic = height * width * (body + upsampler) / peak
-    bandwidth = moved / min(times["copy"])
-    traffic = height * width * least_traffic(model.model.hyper, scale, dtype)
-    limit = max(arithmetic, traffic / bandwidth)
-    print(
-        f"limits of a frame: arithmetic {1000 * arithmetic:.2f} ms at"
-        f" {peak / 1e12:.1f} TFLOP/s, traffic {1000 * traffic / bandwidth:.2f} ms at"
-        f" {bandwidth / 1e9:.0f} GB/s; the fastest takes"
-        f" {min(best.values()) / limit:.1f} times the larger one"
-    )
-    if "cupy" in (backend, *others) and "cupy" not in network.backends.failures:
+    _print_limits(network, size, peak, moved / min(times["copy"]), min(best.values()))
+    if "cupy" in found and "cupy" not in network.backends.failures:
         times_of = shape_times(model.model.hyper.channels, dtype, device)
         by_time = sorted((taken, tuple(shape)) for shape, taken in times_of.items())
         shapes = ", ".join(f"{taken:.3f} ms as {shape}" for taken, shape in by_time)
         print(f"a convolution of cupy, the first one is chosen: {shapes}")
     if network.backends.failures:
         print(f"not run: {network.backends.failures}")
+
+
+def _backends(network: SpanPPDescriptor) -> list[Backend]:
+    """Returns the backends to compare on a device: the one picked, then all others."""
+    picked = fastest(network.model, "auto")
+    known: list[Backend] = ["torch"]
+    if network.device.type == "cuda":
+        known = ["torch", "jiterator", "triton", "cupy"]
+    of_pytorch = ("torch", "jiterator")
+    others = [each for each in known if each in of_pytorch or find_spec(each)]
+    return [picked, *(each for each in others if each != picked)]
+
+
+def _engines(
+    network: SpanPPDescriptor, found: list[Backend], size: tuple[int, int], frames: int
+) -> dict[str, Run]:
+    """Returns the runs of the engine, by what they are called in the output."""
+    device, scale = network.device, int(network.scale)
+    height, width = size
+    images = torch.rand(frames, 3, height, width)
+    out = torch.empty(frames, 3, height * scale, width * scale)
+    in_comfyui = (
+        torch.rand(frames, height, width, 3).movedim(-1, 1),
+        torch.empty(frames, height * scale, width * scale, 3).movedim(-1, 1),
+    )
+    if device.type == "cuda":
+        images, out = images.pin_memory(), out.pin_memory()
+
+    def engine(name: Backend, source: Tensor, target: Tensor) -> Run:
+        runner = network.with_backend(name)
+        return lambda _: spanpp_core.upscale(runner, source, out=target)
+
+    picked, *others = found
+    runs = {
+        f"ours, {picked}, {WHOLE}": engine(picked, images, out),
+        f"ours, {picked}, {WHOLE}, as in ComfyUI": engine(picked, *in_comfyui),
+    }
+    for name in others:
+        runs[f"ours, {name}, {WHOLE}"] = engine(name, images, out)
+    if device.type == "cuda":
+        one, made = (each[:1].to(device) for each in (images, out))
+        for name in found:
+            runs[f"ours, {name}, within the device"] = engine(name, one, made)
+    return runs
+
+
+def _print_limits(
+    network: SpanPPDescriptor,
+    size: tuple[int, int],
+    peak: float,
+    bandwidth: float,
+    fastest_frame: float,
+) -> None:
+    """Prints how long a frame takes at least.
+
+    Args:
+        network: In the dtype that it runs in, at its scale.
+        size: (height, width) of a frame in pixels.
+        peak: FLOP a second of a matrix product.
+        bandwidth: Bytes a second of a copy within the device.
+        fastest_frame: Seconds of the fastest run.
+    """
+    pixels, scale = size[0] * size[1], int(network.scale)
+    arithmetic = pixels * sum(flop_per_pixel(network.model)) / peak
+    traffic = pixels * least_traffic(network.model.hyper, scale, network.dtype)
+    limit = max(arithmetic, traffic / bandwidth)
+    print(
+        f"limits of a frame: arithmetic {1000 * arithmetic:.2f} ms at"
+        f" {peak / 1e12:.1f} TFLOP/s, traffic {1000 * traffic / bandwidth:.2f} ms at"
+        f" {bandwidth / 1e9:.0f} GB/s; the fastest takes"
+        f" {fastest_frame / limit:.1f} times the larger one"
+    )
