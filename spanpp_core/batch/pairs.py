@@ -46,12 +46,17 @@ def pairs(inputs: Sequence[str], out: str) -> list[tuple[str, str]]:
 
     Raises:
         BatchError: Two inputs would write the same file, no input has files, a name is
-            empty, or ``out`` is the name of an image or a video of a kind that cannot be
+            empty or ``-``, or ``out`` is the name of an image or a video of a kind that cannot be
             written.
         StoreError: A store cannot be read.
     """
     if "" in (*inputs, out):
         raise BatchError("a name is empty; give files and folders by their names")
+    if "-" in (*inputs, out):
+        raise BatchError(
+            "- is no file: pipes are neither read nor written; give a name, or ./- for a"
+            " file called so"
+        )
     to = Place(out)
     writes_a_file = PurePosixPath(to.name).suffix.lower() in (
         *IMAGE_SUFFIXES,

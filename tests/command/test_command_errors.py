@@ -63,6 +63,8 @@ FP16 = ("--precision", "fp16")
         (["upscale", "phtoos", "-o", "x"], "phtoos: no such file"),
         (["upscale", "", "-o", "x"], "a name is empty"),
         (["upscale", "in.png", "-o", ""], "a name is empty"),
+        (["upscale", "in.png", "-o", "-"], "pipes are neither read nor written"),
+        (["upscale", "-", "-o", "x"], "pipes are neither read nor written"),
         (["upscale", "in.png", "-o", "in.txt/x"], "spanpp: in.txt/x: Not a directory"),
         (["demo", "-o", "in.txt"], "spanpp: in.txt: File exists"),
         (["export", "m.pth", "-o", "in.txt", "-f", "onnx"], "in.txt is a file; give a"),
