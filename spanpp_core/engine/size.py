@@ -71,7 +71,7 @@ class OutputSize:
                 round(side * MAX_SCALE / self.factor) for side in self.picture
             )
             raise ScaleError(
-                f"{self.width}x{self.height} is {self.factor:.4g} times the input; the"
+                f"{self.width}x{self.height} is {self.factor:.6g} times the input; the"
                 f" largest possible scale is {MAX_SCALE}: {cols}x{rows}"
             )
         if self.factor.is_integer() or (native and self.factor >= 1):
