@@ -32,7 +32,7 @@ from .pairs import Pair, is_video
 FAILURES = (ValueError, MemoryError, OSError, RuntimeError)
 """Errors of one file that do not stop the work on the others."""
 
-_NAMES_THE_FILE = (ImageError, VideoError, BatchError, MissingPackageError, OSError)
+_NAMES_THE_FILE = (ImageError, VideoError, BatchError, MissingPackageError)
 """Those whose message says which file, or that concern no single one."""
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -88,7 +88,9 @@ class Upscaler:
             run = self._video if is_video(pair.source) else self._image
             return Outcome(run(pair, on_progress), failed=False)
         except FAILURES as error:
-            named = isinstance(error, _NAMES_THE_FILE)
+            named = isinstance(error, _NAMES_THE_FILE) or getattr(
+                error, "filename", None
+            )
             return failure(error, None if named else pair.source)
 
     def _at_depth(self, bits: int) -> SpanPPDescriptor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,8 @@ def _opened(path: Path) -> pyvips.Image:
 
 def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
     """Returns an image as grey or RGB, 8, 16 bits or float, with alpha if it has one."""
+    if image.interpretation in ("lab", "labs"):  # of floats, of 16 bits
+        return image.colourspace("rgb16")
     if image.format in ("float", "double"):
         return image.cast("float")  # white is 1 in files of these
     if image.format not in ("uchar", "ushort"):
@@ -143,4 +146,5 @@ def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "its name is not valid text; rename it"
-    return last_line(error)
+    causes = re.findall(r"^system error: (?!Unknown)(.+)$", str(error), re.MULTILINE)
+    return causes[-1] if causes else last_line(error)

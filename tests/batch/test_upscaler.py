@@ -19,6 +19,7 @@ from spanpp_core.engine import dynamic_range
         (lambda: np.empty(2**60, np.uint8), "Unable to allocate"),
         (lambda: torch.empty(2**60), "memory"),
         (MemoryError, "MemoryError"),
+        (lambda: OSError(28, "No space left on device"), "png: No space left on"),
         (SizeError, "SizeError"),
     ],
 )

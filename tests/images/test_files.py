@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import pyvips
@@ -10,6 +12,35 @@ from picture_files import noise, write
 
 import spanpp_core
 from spanpp_core import images
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+def test_why_the_disk_refused_is_told(tmp_path, suffix):
+    import resource  # noqa: PLC0415
+
+    picture = images.Picture(torch.rand(1, 3, 99, 99), 8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (99, before[1]))
+    try:
+        with pytest.raises(
+            spanpp_core.ImageError, match=r"written \(File too large\)$"
+        ):
+            images.write(tmp_path / f"out{suffix}", picture)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("space", ["lab", "labs"])
+def test_cielab_becomes_rgb_of_16_bits(tmp_path, space):
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3)).astype(np.uint8)
+    rgb = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+    rgb.colourspace(space).tiffsave(str(tmp_path / "lab.tif"))
+    picture = images.read(tmp_path / "lab.tif")
+    assert (picture.bits, picture.floating) == (16, False)
+    expected = torch.from_numpy(pixels).movedim(-1, 0)[None] / 255
+    assert (picture.pixels - expected).abs().max() < 2 / 255
 
 
 def test_cmyk_keeps_its_depth(tmp_path):

@@ -117,8 +117,9 @@ def first_line(error: BaseException) -> str:
         >>> first_line(KeyError())
         'KeyError'
     """
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}"
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
 
@@ -127,6 +128,12 @@ def last_line(error: BaseException) -> str:
     """Returns the last line of an error's message that says something, or its name.
 
     Libraries that print the steps they took, or a traceback, put the reason there.
+
+    Example:
+        >>> last_line(OSError(28, "No space left on device", ".x.partial.png"))
+        'No space left on device'
     """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
