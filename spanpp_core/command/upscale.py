@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -245,12 +246,17 @@ def upscale(
     checkpoint = repaired(model or bundled_model(), repair)
     if precision != "auto":
         checkpoint.check_dtype(DTYPES[precision])
-    if ray is None:
-        loaded = load(checkpoint, device=device_named(device))
-        return upscale_files(Upscaler(loaded, options), work)
-    pool = cluster.Pool(workers, gpus_per_worker, device)
-    outcomes = cluster.outcomes(ray, pool, checkpoint, work, options)
-    return print_outcomes(outcomes, len(work))
+    try:
+        if ray is None:
+            loaded = load(checkpoint, device=device_named(device))
+            return upscale_files(Upscaler(loaded, options), work)
+        pool = cluster.Pool(workers, gpus_per_worker, device)
+        outcomes = cluster.outcomes(ray, pool, checkpoint, work, options)
+        return print_outcomes(outcomes, len(work))
+    except KeyboardInterrupt:  # of which typer says nothing
+        then = "" if overwrite else "; the same command goes on"
+        print(f"spanpp: stopped{then}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _box(fit: str) -> tuple[int, int]:

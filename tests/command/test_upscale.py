@@ -223,6 +223,28 @@ def test_existing_results_stay_unless_told(tmp_path, weights, capsys):
     assert Image.open(out).size == (16, 16)
 
 
+def test_a_stopped_run_says_how_it_goes_on(tmp_path, weights, monkeypatch, capsys):
+    first, second = (
+        write(tmp_path / f"{i}.png", noise(8, 8, 3, np.uint8)) for i in "ab"
+    )
+    words = ("upscale", first, second, "-o", tmp_path / "out", "-m", weights)
+    with monkeypatch.context() as at_the_second:
+        read = images.read
+
+        def stop(path):
+            if path == second:
+                raise KeyboardInterrupt
+            return read(path)
+
+        at_the_second.setattr(images, "read", stop)
+        assert spanpp(*words) == 130
+    printed, said = capsys.readouterr()
+    assert printed.count("\n") == 1
+    assert said == "spanpp: stopped; the same command goes on\n"
+    assert spanpp(*words) == 0
+    assert "a.png exists, left as it is" in capsys.readouterr().out
+
+
 def test_results_within_the_input_folder_are_not_read_again(tmp_path, weights):
     write(tmp_path / "in.png", noise(8, 8, 3, np.uint8))
     for _ in range(2):
