@@ -13,7 +13,7 @@ from upscalers import Run, name_of
 
 import spanpp_core
 from spanpp_core import Backend, SpanPPDescriptor
-from spanpp_core.backends import fastest
+from spanpp_core.backends import fastest_backend
 from spanpp_core.backends.convolution import shape_times
 from spanpp_core.network.hyperparameters import Hyperparameters
 
@@ -98,7 +98,7 @@ def end_to_end(
 
 def _backends(network: SpanPPDescriptor) -> list[Backend]:
     """Returns the backends to compare on a device: the one picked, then all others."""
-    picked = fastest(network.model, "auto")
+    picked = fastest_backend(network.model, "auto")
     known: list[Backend] = ["torch"]
     if network.device.type == "cuda":
         known = ["torch", "jiterator", "triton", "cupy"]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from .backends import Backend, fastest
+from .backends import Backend, fastest_backend
 from .descriptor import SpanPPDescriptor, bundled_model, load
 from .engine.memory import free_memory
 from .engine.precision import fastest_dtype
@@ -105,7 +105,7 @@ def diagnose(device: torch.device, seconds: float = 10) -> Diagnosis:
     """
     dtype = fastest_dtype(device)
     model = load(bundled_model(), device=device).with_dtype(dtype).at_scale(2)
-    backend = fastest(model.model, "auto")
+    backend = fastest_backend(model.model, "auto")
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
     return Diagnosis(

@@ -6,8 +6,8 @@ from .selection import (
     Backend,
     Backends,
     Region,
-    chosen,
-    fastest,
+    chosen_backend,
+    fastest_backend,
     map_channels,
 )
 
@@ -16,8 +16,8 @@ __all__ = [
     "Backend",
     "Backends",
     "Region",
-    "chosen",
-    "fastest",
+    "chosen_backend",
+    "fastest_backend",
     "is_out_of_memory",
     "map_channels",
 ]

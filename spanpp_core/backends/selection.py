@@ -143,7 +143,7 @@ class Backends:
             backend: What is asked for.
             pixels: The input pixels that are about to be read.
         """
-        kind = chosen(network, backend, pixels)
+        kind = chosen_backend(network, backend, pixels)
         if kind == "torch" and network.conv_cat.weight.device.type != "cuda":
             return network.region  # elsewhere nothing is gained by preparing
         key = (kind, torch.get_num_threads())
@@ -234,7 +234,7 @@ class Backends:
         return Backends, ()
 
 
-def fastest(
+def fastest_backend(
     network: SpanPP,
     backend: Backend,
     dtype: torch.dtype | None = None,
@@ -270,9 +270,9 @@ def _fastest(channels: int, dtype: torch.dtype, device: torch.device) -> Backend
     return "torch"
 
 
-def chosen(network: SpanPP, backend: Backend, pixels: int) -> Backend:
+def chosen_backend(network: SpanPP, backend: Backend, pixels: int) -> Backend:
     """Returns what runs a job of so many input pixels; never "auto"."""
-    kind = fastest(network, backend)
+    kind = fastest_backend(network, backend)
     if backend == "auto" and kind == "openvino" and pixels < OPENVINO_PIXELS:
         return "torch"
     return kind

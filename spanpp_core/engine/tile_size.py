@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..backends import fastest, map_channels
+from ..backends import fastest_backend, map_channels
 from ..descriptor import SpanPPDescriptor
 from .memory import pixels_that_fit, working_bytes
 from .pipeline import SMALLEST_TILE
@@ -35,7 +35,7 @@ def pixels_at_once(
 ) -> int:
     """Returns the input pixels that may be read at once now; see `auto_tile`."""
     network, where = model.model, (model.dtype, model.device)
-    backend = fastest(network, model.backend, *where)
+    backend = fastest_backend(network, model.backend, *where)
     return pixels_that_fit(
         network.hyper,
         network.scale,
@@ -68,7 +68,7 @@ def working_memory(
     """
     network = model.model
     dtype, device = dtype or model.dtype, device or model.device
-    backend = fastest(network, model.backend, dtype, device)
+    backend = fastest_backend(network, model.backend, dtype, device)
     edge = tile + 2 * network.halo
     return working_bytes(
         network.hyper,

@@ -84,7 +84,7 @@ def train(
     if compiled:
         network.compile_features()
     optimizers = schedule.optimizers(*split(network), captured=captured)
-    model, *ready = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
+    model, *set_up = cast("tuple[Any, ...]", fabric.setup(network, *optimizers))
     parts = {"network": network, "average": average.network}
     parts |= {type(optimizer).__name__: optimizer for optimizer in optimizers}
     # only now are the weights where they are trained: the optimizers' state follows them
@@ -94,7 +94,7 @@ def train(
 
     @functools.lru_cache(maxsize=1)  # the graphs of a loss that is over go
     def step_of(loss: Loss) -> Step:
-        do = _step(network, model, loss, colours, turn, ready, schedule.clip, fabric)
+        do = _step(network, model, loss, colours, turn, set_up, schedule.clip, fabric)
         return CapturedStep(do, fabric.device) if captured else do
 
     items = patches(fabric.global_rank)
@@ -109,7 +109,7 @@ def train(
         measure(0)
     seen: list[tuple[float, Tensor, Tensor]] = []
     for step, batch in enumerate(batches, done + 1):
-        rate = schedule.set_rates(ready, step - 1)
+        rate = schedule.set_rates(set_up, step - 1)
         value, norm = step_of(loss_of(step - 1))(batch)
         average.keep(schedule.decay(step - 1))
         seen.append((float(batch.scale), value, norm))
@@ -196,7 +196,7 @@ def _batches(
 
 
 class _Average:
-    """A running average of the weights of a network."""
+    """The exponential moving average (EMA) of the weights of a network."""
 
     def __init__(self, network: TrainableSpanPP) -> None:
         self.network = copy.deepcopy(network)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..backends import chosen
+from ..backends import chosen_backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.prepared_run import Upscaling
 from ..engine.size import Fractional, Size
@@ -130,7 +130,7 @@ def upscale_video(
         if kept is None:
             # free memory and what is installed may differ next time
             work = clip.frames * clip.height * clip.width
-            backend = chosen(run.view.model, model.backend, work)
+            backend = chosen_backend(run.view.model, model.backend, work)
             kept = {"tile": run.tile, "backend": backend}
             segments.begin(settings, kept)
         model = model.with_backend(kept["backend"])

@@ -10,7 +10,7 @@ from cuda_emulator import H100, RawKernel, needs_compiler
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import upscale
-from spanpp_core.backends import convolution, cupy, fallback, fastest, selection
+from spanpp_core.backends import convolution, cupy, fallback, fastest_backend, selection
 from spanpp_core.backends.convolution import SHAPES
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.model import SpanPP
@@ -79,7 +79,7 @@ def test_auto_takes_it_where_it_was_measured_fastest(
         monkeypatch.setattr(
             module, "find_spec", lambda name: name if name in installed else None
         )
-    assert fastest(network_on_gpu(dtype), "auto") == expected
+    assert fastest_backend(network_on_gpu(dtype), "auto") == expected
 
 
 def test_auto_takes_no_kernel_that_has_not_run_on_a_gpu(monkeypatch):
@@ -88,8 +88,8 @@ def test_auto_takes_no_kernel_that_has_not_run_on_a_gpu(monkeypatch):
     for module in (cupy, selection):
         monkeypatch.setattr(module, "find_spec", lambda name: name)
     network = network_on_gpu(torch.float16)
-    assert fastest(network, "auto") == "triton"
-    assert fastest(network, "cupy") == "cupy"
+    assert fastest_backend(network, "auto") == "triton"
+    assert fastest_backend(network, "cupy") == "cupy"
 
 
 def network_on_gpu(dtype: torch.dtype) -> SpanPP:

@@ -134,7 +134,7 @@ def test_where_triton_fails_auto_takes_the_jiterator(
     monkeypatch.setitem(selection.RUNNERS, "jiterator", failing)
     best = {"auto": "triton", "triton": "triton", "torch": "torch"}
     monkeypatch.setattr(
-        selection, "fastest", lambda network, backend, *_: best[backend]
+        selection, "fastest_backend", lambda network, backend, *_: best[backend]
     )
     expected = upscale(model.with_backend("torch"), images)
     with caplog.at_level(logging.WARNING):

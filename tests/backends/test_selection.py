@@ -12,7 +12,7 @@ from tiny import TINY
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spanpp_core import BACKENDS, SpanPPDescriptor, upscale
-from spanpp_core.backends import Backends, chosen, fastest, selection
+from spanpp_core.backends import Backends, chosen_backend, fastest_backend, selection
 from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.network.end_layers import conv_layout
 from spanpp_core.network.model import SpanPP
@@ -39,7 +39,7 @@ def test_auto_leaves_small_jobs_alone_and_compiles_once(model, images, monkeypat
     monkeypatch.setitem(selection.RUNNERS, "openvino", Fake)
     best = {"auto": "openvino", "torch": "torch"}
     monkeypatch.setattr(
-        selection, "fastest", lambda network, backend, *_: best[backend]
+        selection, "fastest_backend", lambda network, backend, *_: best[backend]
     )
     monkeypatch.setattr(selection, "OPENVINO_PIXELS", images[:, 0].numel())
     expected = upscale(model.with_backend("torch"), images)
@@ -117,11 +117,11 @@ def test_auto_is_what_was_measured_faster(model, monkeypatch):
             selection.platform, "machine", lambda machine=machine: machine
         )
         selection._fastest.cache_clear()
-        assert fastest(model.with_dtype(dtype).model, "auto") == expected
+        assert fastest_backend(model.with_dtype(dtype).model, "auto") == expected
     monkeypatch.setattr(selection, "find_spec", lambda name: None)
     selection._fastest.cache_clear()
-    assert fastest(model.model, "auto") == "torch"
-    assert fastest(model.model, "compile") == "compile"
+    assert fastest_backend(model.model, "auto") == "torch"
+    assert fastest_backend(model.model, "compile") == "compile"
     assert isinstance(model.backends, Backends)
 
 
@@ -155,7 +155,7 @@ def test_auto_takes_fused_kernels_on_gpus_for_every_job(
         network.conv_cat.weight = torch.nn.Parameter(
             torch.empty(TINY.channels, 4 * TINY.channels, 1, 1, device="cuda")
         )
-        assert chosen(network, "auto", pixels) == expected
+        assert chosen_backend(network, "auto", pixels) == expected
 
 
 @pytest.mark.parametrize(
