@@ -6,6 +6,8 @@ for them, with all that is done to its result. It needs no Triton, which is for 
 
 from __future__ import annotations
 
+import functools
+import math
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -18,22 +20,25 @@ from ..network.end_layers import end_dtype
 from ..network.model import SpanPP
 from .convolution import (
     CHANNELS_AT_ONCE,
+    TIMED_SIZE,
     TYPES,
     Convolution,
     Kind,
     Layer,
     fastest_shape,
     packed,
+    shape_times,
 )
-from .prepared_weights import PreparedRunner
+from .fallback import log_fallback
+from .prepared_weights import PreparedRunner, convolution_time, fastest_width
 
 CAPABILITY = (8, 0)
 """The oldest CUDA compute capability that the kernel is for."""
 
-FASTEST_ON: tuple[tuple[int, int], ...] = ()
+TRIED_ON = ((9, 0),)
 """
-The CUDA compute capabilities on which it was measured the fastest backend. On 9.0 an earlier
-kernel was. The present one has not run on a GPU, where an error can end the whole program.
+The CUDA compute capabilities on which "auto" takes it, if it measures faster there. An
+earlier kernel has run on them. An error in a kernel can end the whole program.
 """
 
 MOST_CHANNELS = 48
@@ -170,7 +175,24 @@ def is_fastest(channels: int, dtype: torch.dtype, device: torch.device) -> bool:
         or _reason_against(channels, dtype, device) is not None
     ):
         return False
-    return torch.cuda.get_device_capability(device) in FASTEST_ON
+    if torch.cuda.get_device_capability(device) not in TRIED_ON:
+        return False
+    return _measures_faster(channels, dtype, device)
+
+
+@functools.cache
+def _measures_faster(channels: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether its convolution, with what follows, takes less time than PyTorch's without."""
+    try:
+        ours = min(shape_times(channels, dtype, device).values())
+        width = fastest_width(channels, dtype, device)
+        pytorch = convolution_time(
+            width, dtype, device, math.isqrt(math.prod(TIMED_SIZE))
+        )
+    except Exception as error:  # CuPy may raise anything
+        log_fallback("cupy", error)
+        return False
+    return ours < pytorch
 
 
 def _reason_against(

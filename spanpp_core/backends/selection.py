@@ -97,7 +97,7 @@ RUNNERS: dict[Backend, type[Runner]] = {
     "openvino": OpenVINORunner,
 }
 
-STANDS_IN: dict[Backend, Backend] = {"triton": "jiterator"}
+STANDS_IN: dict[Backend, Backend] = {"triton": "jiterator", "cupy": "jiterator"}
 """
 What "auto" takes where a backend cannot be used. Triton needs a C compiler, and many
 containers have none.

@@ -58,38 +58,66 @@ def test_a_kernel_that_fails_on_large_images_alone_is_not_used(
         cupy.CupyRunner(make(channels=16).with_dtype(torch.float16).model)
 
 
+@pytest.fixture
+def _times(monkeypatch):
+    """In milliseconds; its convolution is faster in float16, and slower in bfloat16."""
+    ours = {torch.float16: 0.3, torch.bfloat16: 0.4}
+    monkeypatch.setattr(
+        cupy, "shape_times", lambda _, dtype, *rest: dict.fromkeys(SHAPES, ours[dtype])
+    )
+    monkeypatch.setattr(cupy, "convolution_time", lambda *_: 0.35)
+    monkeypatch.setattr(cupy, "fastest_width", lambda *_: 64)
+    cupy._measures_faster.cache_clear()
+    yield
+    cupy._measures_faster.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("capability", "dtype", "hip", "installed", "expected"),
     [
         ((9, 0), torch.float16, None, {"cupy", "triton"}, "cupy"),
-        ((9, 0), torch.bfloat16, None, {"cupy"}, "cupy"),
+        ((9, 0), torch.float16, None, {"cupy"}, "cupy"),
+        ((9, 0), torch.bfloat16, None, {"cupy", "triton"}, "triton"),
         ((9, 0), torch.float32, None, {"cupy", "triton"}, "triton"),
         ((9, 0), torch.float16, None, {"triton"}, "triton"),
         ((9, 0), torch.float16, "7.0", {"cupy", "triton"}, "triton"),
         ((8, 6), torch.float16, None, {"cupy", "triton"}, "triton"),
     ],
 )
-def test_auto_takes_it_where_it_was_measured_fastest(
+@pytest.mark.usefixtures("_times")
+def test_auto_takes_it_where_it_measures_faster(
     monkeypatch, capability, dtype, hip, installed, expected
 ):
-    monkeypatch.setattr(cupy, "FASTEST_ON", ((9, 0),))
+    """And where a kernel of its kind has run before: an error can end the program."""
+    on_gpu(monkeypatch, capability, installed, hip)
+    assert fastest_backend(network_on_gpu(dtype), "auto") == expected
+
+
+@pytest.mark.usefixtures("_times")
+def test_auto_says_why_it_could_not_be_measured(monkeypatch, caplog):
+    on_gpu(monkeypatch, (9, 0), {"cupy", "triton"})
+
+    def differing(*_):
+        raise RuntimeError("its results depend on how the work is divided")
+
+    monkeypatch.setattr(cupy, "shape_times", differing)
+    assert fastest_backend(network_on_gpu(torch.float16), "auto") == "triton"
+    assert "how the work is divided" in caplog.text
+
+
+def on_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    installed: set[str],
+    hip: str | None = None,
+) -> None:
+    """A GPU and packages for the choice of a backend."""
     monkeypatch.setattr(torch.version, "hip", hip)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     for module in (cupy, selection):
         monkeypatch.setattr(
             module, "find_spec", lambda name: name if name in installed else None
         )
-    assert fastest_backend(network_on_gpu(dtype), "auto") == expected
-
-
-def test_auto_takes_no_kernel_that_has_not_run_on_a_gpu(monkeypatch):
-    """An error in it can end the program around; asked for by name it runs."""
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    for module in (cupy, selection):
-        monkeypatch.setattr(module, "find_spec", lambda name: name)
-    network = network_on_gpu(torch.float16)
-    assert fastest_backend(network, "auto") == "triton"
-    assert fastest_backend(network, "cupy") == "cupy"
 
 
 def network_on_gpu(dtype: torch.dtype) -> SpanPP:
