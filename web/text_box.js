@@ -10,6 +10,7 @@ export function addTextBox(node, lines, { isKept = false, name = "text" } = {}) 
   const element = document.createElement("div");
   Object.assign(element.style, {
     whiteSpace: "pre-wrap",
+    overflowWrap: "anywhere", // paths of files have no spaces
     overflow: "auto",
     userSelect: "text",
     font: `12px/${LINE}px Inter, Arial, sans-serif`,
