@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..backends import Region
-from .plan import Plan, Tile
 from .precision import exact_float32
+from .tile_plan import Plan, Tile
 from .transfer import copy_streams, copy_to, moved_in, moved_out, narrower
 
 SMALLEST_TILE = 16

@@ -23,9 +23,9 @@ from .dynamic_range import (
 )
 from .flat_areas import keep_flat_areas
 from .memory import free_memory
-from .plan import Plan
 from .resized import part_of, upscale_to_size
 from .size import OutputSize
+from .tile_plan import Plan
 from .tile_size import LARGE_TILE, auto_tile, working_memory
 from .tiled import Progress
 

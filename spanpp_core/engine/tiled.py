@@ -18,7 +18,7 @@ from .arguments import check_image, result_of
 from .dynamic_range import extremes
 from .memory import empty_cache
 from .pipeline import SMALLEST_TILE, Job, Pipeline
-from .plan import Plan, Tile
+from .tile_plan import Plan, Tile
 from .tile_size import pixels_at_once
 
 Progress = Callable[[int, int], None]

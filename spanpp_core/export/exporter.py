@@ -19,7 +19,7 @@ from ..optional import require
 from . import verify
 from .formats import FORMATS
 from .graph import OLDEST_OPSET
-from .plan import ExportOptions, FileFormat, PlannedFile
+from .planned_file import ExportOptions, FileFormat, PlannedFile
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing_extensions import override
 from ..checkpoint import parse, slim_content, tensors_of_content
 from ..network.model import SpanPP
 from . import ncnn, onnx, onnx_any, torchscript, verify
-from .plan import FileFormat, PlannedFile
+from .planned_file import FileFormat, PlannedFile
 
 
 class Onnx(FileFormat):

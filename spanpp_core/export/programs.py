@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from ..errors import ExportError
-from .plan import STEM, ExportOptions, WeightPrecision
+from .planned_file import STEM, ExportOptions, WeightPrecision
 
 ProgramName = Literal["upscayl", "vs-mlrt", "video2x", "animejanai"]
 

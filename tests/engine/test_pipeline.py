@@ -12,7 +12,7 @@ from torch import Tensor
 from spanpp_core import upscale
 from spanpp_core.engine import tile_size, tiled
 from spanpp_core.engine.pipeline import Job, Pipeline
-from spanpp_core.engine.plan import Plan
+from spanpp_core.engine.tile_plan import Plan
 from spanpp_core.network.scale import Window
 
 

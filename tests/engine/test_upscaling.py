@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import training_network
 
 import spanpp_core
-from spanpp_core.engine.plan import Plan
+from spanpp_core.engine.tile_plan import Plan
 from spanpp_core.network.hyperparameters import Hyperparameters
 from spanpp_core.network.kernels import interpolation
 from spanpp_core.network.model import SpanPP

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanpp_core.engine.plan import Plan
+from spanpp_core.engine.tile_plan import Plan
 from spanpp_core.network.scale import cell_of
 
 scales = st.one_of(
