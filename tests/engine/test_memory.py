@@ -199,6 +199,16 @@ def test_what_maps_are_padded_with_on_a_gpu_is_counted(monkeypatch, backend, wid
     assert peak.bytes <= estimate < 1.2 * peak.bytes
 
 
+def test_tiles_of_wider_maps_are_smaller(monkeypatch):
+    model = spanpp_core.load(SpanPP(Hyperparameters()).state_dict())
+    model = model.at_scale(1).with_backend("torch")
+    edges: list[int] = []
+    for width in (48, 64):
+        monkeypatch.setattr(prepared_weights, "fastest_width", lambda *_, w=width: w)
+        edges.append(auto_tile(model, free=2 * 10**8))
+    assert edges[0] > edges[1]
+
+
 def test_a_host_may_know_better_what_is_free(model, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
     short = auto_tile(model)
