@@ -209,6 +209,14 @@ def test_tiles_of_wider_maps_are_smaller(monkeypatch):
     assert edges[0] > edges[1]
 
 
+def test_what_openvino_keeps_while_it_works_is_counted():
+    model = spanpp_core.load(SpanPP(Hyperparameters()).state_dict()).at_scale(4)
+    plain, pooled = (model.with_backend(name) for name in ("torch", "openvino"))
+    assert auto_tile(pooled, free=4 * 10**8) < auto_tile(plain, free=4 * 10**8)
+    taken = [working_memory(each, 500, 500) for each in (plain, pooled)]
+    assert taken[0] < taken[1]
+
+
 def test_a_host_may_know_better_what_is_free(model, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
     short = auto_tile(model)
