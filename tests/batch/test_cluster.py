@@ -21,6 +21,7 @@ from PIL import Image
 
 import spanpp_core
 from spanpp_core.batch import cluster
+from spanpp_core.batch.places import Place
 
 pytest.importorskip("ray.data", reason="ray is missing: pip install 'spanpp[ray]'")
 
@@ -171,8 +172,8 @@ def test_a_restart_goes_on_where_a_killed_run_stopped(tmp_path, two_cores, capsy
 class Mortal(cluster.Worker):
     """Dies of one file, as of a fault in a library or for want of memory."""
 
-    def _upscaled(self, source: str, result: str):
-        if source.endswith("001.png"):
+    def _upscaled(self, source: Place, result: Place):
+        if source.name == "001.png":
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._upscaled(source, result)
 
