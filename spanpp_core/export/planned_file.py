@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -40,6 +40,14 @@ class ExportOptions:
     """Whether files of the same names are replaced."""
     stem: str = STEM
     """What files of one scale are called, see `STEM`; programs have habits of their own."""
+
+    def __post_init__(self) -> None:
+        """Checks the precision: what is no fp32 would else be made as fp16."""
+        if self.precision not in get_args(WeightPrecision):
+            raise ExportError(
+                f"precision is {self.precision!r}; give one of"
+                f" {', '.join(get_args(WeightPrecision))}"
+            )
 
     @property
     def dtype(self) -> torch.dtype:

@@ -57,6 +57,12 @@ def test_one_format_and_one_scale_need_no_list(small_model, tmp_path):
         export(small_model, "m", tmp_path, "onxx")
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8", torch.float32], ids=str)
+def test_a_precision_that_is_none_is_not_taken_for_fp16(precision):
+    with pytest.raises(ExportError, match=r"precision is .*; give one of fp32, fp16"):
+        ExportOptions(precision=precision)
+
+
 def test_onnx_files(small_model, tmp_path):
     pytest.importorskip("onnx", reason="pip install 'spanpp[onnx]' to run this")
     pytest.importorskip("onnxruntime", reason="pip install 'spanpp[onnx]' to run this")
