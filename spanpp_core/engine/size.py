@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from ..errors import ScaleError, SizeError
@@ -124,14 +125,19 @@ class Size:
             raise SizeError(
                 f"found {' and '.join(given)}; give one of them, or width and height"
             )
+        fit: object = self.fit
+        if fit is not None and not (isinstance(fit, tuple) and len(fit) == 2):  # pyright: ignore
+            raise SizeError(f"fit is {fit!r}; give (width, height)")
         for name, value in given.items():
             for number in value if isinstance(value, tuple) else (value,):
-                if not (math.isfinite(number) and number > 0):
+                if not _is_positive(number):
                     raise SizeError(
-                        f"{name} {number} is not possible; give one above 0"
+                        f"{name} {number!r} is not possible; give a number above 0"
                     )
-        if self.multiple_of < 1:
-            raise SizeError(f"multiples of {self.multiple_of} are not possible")
+        if not (isinstance(self.multiple_of, Integral) and self.multiple_of >= 1):  # pyright: ignore
+            raise SizeError(
+                f"multiples of {self.multiple_of!r} are not possible; give a whole number"
+            )
         if self.to_multiple not in TO_MULTIPLE:
             raise SizeError(
                 f"to_multiple is {self.to_multiple!r}; give one of {TO_MULTIPLE}"
@@ -197,6 +203,10 @@ class Size:
 
     def _nearest(self, side: int) -> int:
         return max(1, round(side / self.multiple_of)) * self.multiple_of
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, Real) and 0 < float(number) < math.inf
 
 
 def parse_factor(text: str) -> float:

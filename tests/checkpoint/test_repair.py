@@ -103,7 +103,9 @@ def test_fractions_were_trained_if_both_say_so(clean, repair):
     assert not checkpoint.repaired(both[0], 0.5, repair).continuous
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "strength", [-0.1, 1.01, float("nan"), float("inf"), "0.5", None]
+)
 def test_what_is_no_strength_is_refused(clean_file, strength):
     assert "from 0 (clean) to 1" in refusal(clean_file, strength)
 

@@ -106,6 +106,10 @@ def test_what_is_no_factor_is_named(text):
         ({"factor": float("nan")}, "factor nan"),
         ({"longer_side": -1}, "longer side -1"),
         ({"multiple_of": 0}, "multiples of 0"),
+        ({"multiple_of": 2.5}, "multiples of 2.5 are not possible; give a whole"),
+        ({"factor": "2"}, "factor '2' is not possible; give a number"),
+        ({"fit": 100}, r"fit is 100; give \(width, height\)"),
+        ({"fit": (100,)}, r"fit is \(100,\); give \(width, height\)"),
         ({"to_multiple": "pad"}, "to_multiple is 'pad'; give one of"),
     ],
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ def repaired(
         RepairError: ``repair`` is not a number from 0 to 1, there is no repair model, or
             it was not fine-tuned from ``source``.
     """
-    if not 0 <= repair <= 1:
+    if not (isinstance(repair, Real) and 0 <= repair <= 1):  # pyright: ignore
         raise RepairError(
-            f"repair is {repair:g}; give a number from 0 (clean) to 1 (full repair)"
+            f"repair is {repair!r}; give a number from 0 (clean) to 1 (full repair)"
         )
     clean = _checkpoint(source)
     if repair == 0 and weights is None:
