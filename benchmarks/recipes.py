@@ -32,6 +32,7 @@ from spanpp_core.training import photo_folder
 from spanpp_core.training.initial_network import initial_network
 from spanpp_core.training.photos import Photos
 from spanpp_core.training.recipe import Recipe
+from spanpp_core.training.recipe_file import read_recipe
 from spanpp_core.training.run import launched, train_recipe
 from spanpp_core.training.state import WEIGHTS
 
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--only", choices=VARIANTS, nargs="+", metavar="NAME")
     parser.add_argument("--backend", choices=BACKENDS, default="torch")
     given = parser.parse_args()
-    recipe = Recipe.read(given.recipe, {})
+    recipe = read_recipe(given.recipe, {})
     variants = {
         name: variant(recipe, differs, given.pixels)
         for name, differs in VARIANTS.items()

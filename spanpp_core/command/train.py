@@ -19,6 +19,7 @@ from ..training.degradation import DegradationName
 from ..training.initial_network import initial_network
 from ..training.losses import LossName
 from ..training.recipe import FURTHER_RATE, NEW_RATE, Recipe, TrainingPrecision
+from ..training.recipe_file import read_recipe
 from ..training.state import WEIGHTS
 from .choices import precision_option
 from .training_console import Display, Stop
@@ -163,7 +164,7 @@ def train(
         "precision": precision,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    made = _as_the_weights(Recipe.read(recipe, given), console)
+    made = _as_the_weights(read_recipe(recipe, given), console)
     if made.weights is not None and channels is not None:
         raise TrainingError(
             f"--channels {channels} is of a new network, and --weights {made.weights}"

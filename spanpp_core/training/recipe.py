@@ -1,22 +1,15 @@
-"""A recipe: everything that makes a training what it is, in one TOML file.
-
-Its keys are the fields of `Recipe`; what it leaves out has the value here, and what the
-command line says goes before it.
-"""
+"""A recipe: everything that makes a training what it is."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from ..errors import TrainingError, first_line
+from ..errors import TrainingError
 from ..network.scale import MAX_SCALE, MIN_SCALE
-from ..optional import require
 from .degradation import DEGRADATIONS, DegradationName
 from .losses import LossName
 from .patches import Patches, smallest_side
@@ -53,8 +46,6 @@ _LEAST: Mapping[str, int] = {
 
 _SHARES = ("flat", "last", "tail", "ema")
 """Settings from 0 to 1."""
-
-_LISTS = ("scales", "shares")
 
 
 @dataclass(frozen=True)
@@ -169,27 +160,6 @@ class Recipe:
                 f"often has {times!r} for {name}; give a number above 0"
             )
 
-    @staticmethod
-    def read(path: Path | None, given: Mapping[str, Any]) -> Recipe:
-        """Reads a TOML file, and puts what was ``given`` beside it before it.
-
-        Raises:
-            OSError: The file cannot be read.
-            TrainingError: It is not TOML, or has a key or a value of another kind
-                than the fields of this class.
-        """
-        found = {} if path is None else _toml(path)
-        for key, value in found.items():
-            _check_kind(f"{path}: {key}", key, value)
-        made = {**found, **given}
-        made |= {key: tuple(made[key]) for key in _LISTS if key in made}
-        scales, shares = made.get("scales", ()), made.get("shares", ())
-        if len(scales) == len(shares):  # each share follows its scale
-            made |= {"shares": tuple(s for _, s in sorted(zip(scales, shares)))}
-        if scales:
-            made["scales"] = tuple(sorted(scales))
-        return Recipe(**made)
-
     def loss_of(self, step: int) -> LossName:
         """Returns the loss of a step, from 0 on."""
         late = step >= self.steps * (1 - self.last)
@@ -261,36 +231,5 @@ class Recipe:
         )
 
 
-def _check_kind(where: str, key: str, value: object) -> None:
-    """Checks that a file has a value of a setting's kind; ``where`` begins the error."""
-    some = {
-        "continuous": False,
-        "weights": "",
-        "last_loss": "mse",
-        "learning_rate": 0.1,
-        "shares": (1.0, 2.0, 2.0, 2.0),
-    }
-    example = asdict(Recipe()) | some  # None and () tell no kind
-    if key not in example:
-        known = ", ".join(each.name for each in fields(Recipe))
-        raise TrainingError(f"{where} is no setting; they are {known}")
-    wanted = example[key]
-    fits = isinstance(value, list if key in _LISTS else type(wanted))
-    whole_for_real = isinstance(wanted, float) and type(value) is int
-    if not (fits or whole_for_real) or (
-        isinstance(value, bool) and not isinstance(wanted, bool)
-    ):
-        raise TrainingError(f"{where} is {value!r}; give something like {wanted!r}")
-
-
 def _is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 < value < math.inf
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
-    loads = require("Reading a recipe", "train", name).loads
-    try:
-        return loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"{path}: {first_line(error)}") from error
