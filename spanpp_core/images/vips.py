@@ -108,6 +108,8 @@ def _opened(path: Path) -> pyvips.Image:
         # what the library remembers of a file may be older than the file
         image = pyvips.Image.new_from_file(str(path), fail_on="error", revalidate=True)
         pages = int(str(image.get("n-pages"))) if image.get_typeof("n-pages") else 1
+        if image.get("vips-loader") == "pngload":
+            pages = _png_frames(path)
         if pages > 1:
             raise ImageError(
                 f"{path}: has {pages} pages or frames; only single images are read"
@@ -121,6 +123,17 @@ def _opened(path: Path) -> pyvips.Image:
         return plain
     except (pyvips.Error, UnicodeError) as error:
         raise damaged(path, _reason(error)) from error
+
+
+def _png_frames(path: Path) -> int:
+    """Returns how many frames a PNG file has: libvips reads the first and tells none."""
+    with path.open("rb") as file:
+        file.seek(8)  # the signature; then chunks: length, kind, content, checksum
+        while (start := file.read(8)) and start[4:] != b"IDAT":
+            if start[4:] == b"acTL":
+                return int.from_bytes(file.read(4), "big")
+            file.seek(int.from_bytes(start[:4], "big") + 4, 1)
+    return 1
 
 
 def _in_plain_colours(image: pyvips.Image, path: Path) -> pyvips.Image:

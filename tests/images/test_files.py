@@ -9,6 +9,7 @@ import pytest
 import pyvips
 import torch
 from picture_files import noise, write
+from PIL import Image
 
 import spanpp_core
 from spanpp_core import images
@@ -30,6 +31,19 @@ def test_why_the_disk_refused_is_told(tmp_path, suffix):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_animations_and_pages_are_refused(tmp_path, suffix):
+    frames = [
+        Image.fromarray(noise(8, 8, 3, np.uint8)).rotate(90 * i) for i in range(3)
+    ]
+    path = tmp_path / f"moving{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(spanpp_core.ImageError, match="has 3 pages or frames"):
+        images.header(path)
+    frames[0].save(path, save_all=True)
+    assert images.header(path).width == 8
 
 
 @pytest.mark.parametrize("space", ["lab", "labs"])
