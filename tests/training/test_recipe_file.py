@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spanpp_core.errors import TrainingError
+from spanpp_core.training.recipe import Recipe
 from spanpp_core.training.recipe_file import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
