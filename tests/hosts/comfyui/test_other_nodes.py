@@ -228,7 +228,9 @@ def test_an_export_as_offered_runs_and_is_listed(comfy: ComfyServer) -> None:
         "1": load(),
         "2": node("SpanPPExport", model=["1", 0], precision="float32", **offered),
     }
-    assert "of the model" in comfy.run(prompt)["outputs"]["2"]["text"][0]
+    file = "output/upscale_models/spanpp_slim.safetensors"
+    said = comfy.run(prompt)["outputs"]["2"]["text"]
+    assert said == [f"{file}: the same as the model"]
     for loader in ("SpanPPLoadModel", "UpscaleModelLoader"):
         names = str(comfy.get(f"/object_info/{loader}")[loader]["input"]["required"])
         assert "spanpp_slim.safetensors" in names, loader
