@@ -55,7 +55,7 @@ def test_a_kernel_that_fails_on_large_images_alone_is_not_used(
     convolution.SOURCE.write_text(code.replace(part, wrong))
     monkeypatch.setattr(RawKernel, "most_programs", H100["MultiProcessorCount"])
     with pytest.raises(RuntimeError, match="its result is off by"):
-        cupy.CupyRunner(make(channels=16).with_dtype(torch.float16).model)
+        cupy.CupyRunner(make(channels=16).with_dtype(torch.bfloat16).model)
 
 
 @pytest.fixture

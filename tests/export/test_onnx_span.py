@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import warnings
 
@@ -38,6 +39,8 @@ def exported_span(channels: int, scale: int):
         norm=False,
     ).eval()
     content = io.BytesIO()
+    options = inspect.signature(torch.onnx.export).parameters
+    traced = {"dynamo": False} if "dynamo" in options else {}  # not before 2.5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -48,7 +51,7 @@ def exported_span(channels: int, scale: int):
             output_names=["output"],
             dynamic_axes={"input": {2: "height", 3: "width"}},
             opset_version=17,
-            dynamo=False,
+            **traced,
         )
     return onnx.load_from_string(content.getvalue())
 
