@@ -230,7 +230,7 @@ def exported(name: str, kind: str = "torchscript", scales: str = "") -> dict[str
 
 def test_exported_files_are_written_and_run(comfy: ComfyServer) -> None:
     text = comfy.run(exported("sub/m", scales="1 3"))["outputs"]["2"]["text"][0]
-    assert text.count("of the model") == 2
+    assert text.count("from the model") == 2
     assert [path.name for path in sorted((comfy.base / "output/sub").glob("m*"))] == [
         "m_x1.torchscript.pt",
         "m_x3.torchscript.pt",
