@@ -87,6 +87,7 @@ NOT_IN_OLDER_PYTORCH = (
     "from the 'Meta' backend",
     "Found no NVIDIA driver",  # fake tensors on a GPU that is not there
     "has no attribute 'xpu'",
+    "has no attribute 'register_load_state_dict_pre_hook'",  # traiNNer-redux needs it
 )
 
 

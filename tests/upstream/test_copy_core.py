@@ -38,6 +38,10 @@ def test_copy_is_the_core(copy_core: ModuleType):
     assert not differ, "the core has changed: run `python upstream/copy_core.py`"
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.nn.Module, "register_load_state_dict_pre_hook"),
+    reason="traiNNer-redux needs PyTorch 2.5",
+)
 def test_folder_needs_no_installed_package(tmp_path: Path):
     code = f"""
 import sys
