@@ -25,7 +25,6 @@ from video import make_clip
 
 import spanpp_core
 from spanpp_core import Size, SpanPPDescriptor, prepare
-from spanpp_core.backends import chosen_backend
 from spanpp_core.video import codecs_here, upscale_video
 from spanpp_core.video.decoder import decoded, pixels
 from spanpp_core.video.encoder import Encoder, Format
@@ -44,9 +43,8 @@ class Stages:
         self._clip = probe(source)
         size = (self._clip.height, self._clip.width)
         work = self._clip.frames * size[0] * size[1]
-        backend = chosen_backend(
-            model.model, model.backend, work
-        )  # as for the whole video
+        # as for the whole video
+        backend = model.backends.usable(model.model, model.backend, work)
         self._run = prepare(model.with_backend(backend), size, TWICE)
         to = source.with_name("out.mp4")
         self._form = Format.of(self._clip, *self._run.output_size, codec, None, to)

@@ -143,16 +143,7 @@ class Backends:
             backend: What is asked for.
             pixels: The input pixels that are about to be read.
         """
-        kind = chosen_backend(network, backend, pixels)
-        if kind == "torch" and network.conv_cat.weight.device.type != "cuda":
-            return network.region  # elsewhere nothing is gained by preparing
-        key = (kind, torch.get_num_threads())
-        with self._lock:  # threads of a host wait for the one that compiles
-            runner = self._compiled(key, network)
-            if runner is None and backend == "auto" and kind in self.failures:
-                kind = STANDS_IN.get(kind, kind)
-                key = (kind, key[1])
-                runner = self._compiled(key, network)
+        key, runner = self._picked(network, backend, pixels)
         if runner is None:
             return network.region
         fast = runner.region(network)
@@ -164,10 +155,30 @@ class Backends:
                 except Exception as error:  # a backend may raise anything
                     if is_out_of_memory(error):
                         raise
-                    self._runners[key] = self._failed(kind, error)
+                    self._runners[key] = self._failed(key[0], error)
             return network.region(x, scale, window)
 
         return region
+
+    def usable(self, network: SpanPP, backend: Backend, pixels: int) -> Backend:
+        """Returns the name of what `region` takes; it is made here, if it is not yet."""
+        (kind, _), _ = self._picked(network, backend, pixels)
+        return kind
+
+    def _picked(
+        self, network: SpanPP, backend: Backend, pixels: int
+    ) -> tuple[tuple[Backend, int], Runner | None]:
+        """Returns what runs a network, by its key; None for the network itself."""
+        kind = chosen_backend(network, backend, pixels)
+        key = (kind, torch.get_num_threads())
+        if kind == "torch" and network.conv_cat.weight.device.type != "cuda":
+            return key, None  # elsewhere nothing is gained by preparing
+        with self._lock:  # threads of a host wait for the one that compiles
+            runner = self._compiled(key, network)
+            if runner is None and backend == "auto" and kind in self.failures:
+                key = (STANDS_IN.get(kind, kind), key[1])
+                runner = self._compiled(key, network)
+        return key, runner
 
     def cast(self, network: SpanPP, dtype: torch.dtype) -> tuple[SpanPP, Backends]:
         """Returns a copy of a network in another dtype, on its device, and its backends.
@@ -281,5 +292,5 @@ def chosen_backend(network: SpanPP, backend: Backend, pixels: int) -> Backend:
 def map_channels(
     kind: Backend, channels: int, dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Returns `Runner.map_channels` of a backend that `fastest` returned."""
+    """Returns `Runner.map_channels` of a backend that `fastest_backend` returned."""
     return RUNNERS[kind].map_channels(channels, dtype, device)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from ..backends import chosen_backend
 from ..descriptor import SpanPPDescriptor
 from ..engine.prepared_run import Upscaling
 from ..engine.size import Fractional, Size
@@ -25,6 +24,7 @@ from ..engine.tiled import Progress
 from ..engine.transfer import Handover, copy_streams, on_stream
 from ..engine.upscaling import prepare
 from ..errors import VideoError
+from ..network.autocast import autocast_disabled
 from .decoder import decoded, pixels
 from .encoder import Encoder, Format
 from .pyav import pyav
@@ -130,7 +130,8 @@ def upscale_video(
         if kept is None:
             # free memory and what is installed may differ next time
             work = clip.frames * clip.height * clip.width
-            backend = chosen_backend(run.view.model, model.backend, work)
+            with autocast_disabled(model.device.type):
+                backend = model.backends.usable(run.view.model, model.backend, work)
             kept = {"tile": run.tile, "backend": backend}
             segments.begin(settings, kept)
         model = model.with_backend(kept["backend"])

@@ -22,6 +22,8 @@ from clips import (
 )
 
 from spanpp_core import Size, SpanPPDescriptor, VideoError, upscale
+from spanpp_core.backends import selection
+from spanpp_core.backends.prepared_weights import PreparedRunner
 from spanpp_core.video import codecs_here, upscale_video
 from spanpp_core.video.decoder import decoded, pixels
 from spanpp_core.video.source import probe
@@ -66,6 +68,34 @@ def test_frames_are_those_of_the_network(tmp_path, model):
         # colours that no Y'CbCr of 8 bits stands for are moved to one that does
         assert (found - expected).abs().quantile(0.99) < 0.01
         assert pts == out_pts
+
+
+def test_where_triton_fails_the_jiterator_makes_the_frames(
+    tmp_path, model, monkeypatch
+):
+    """The backend of a video is kept by name, and what is asked for by name has no stand-in."""
+    made: list[str] = []
+
+    class NoCompiler(PreparedRunner):
+        def __init__(self, network):
+            raise RuntimeError("Failed to find C compiler")
+
+    class Fused(PreparedRunner):
+        def features(self, x):
+            made.append("fused")
+            return super().features(x)
+
+    monkeypatch.setitem(selection.RUNNERS, "triton", NoCompiler)
+    monkeypatch.setitem(selection.RUNNERS, "jiterator", Fused)
+    monkeypatch.setattr(
+        selection,
+        "fastest_backend",
+        lambda network, backend, *_: "triton" if backend == "auto" else backend,
+    )
+    source = write_clip(tmp_path / "in.mp4")
+    frames = len(upscaled(model, source).times)
+    assert len(made) == frames
+    assert "triton" in model.backends.failures
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p", "yuv444p10le"])
