@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from .backends import Backend, fastest_backend
+from .backends import Backend
 from .descriptor import SpanPPDescriptor, bundled_model, load
 from .engine.memory import free_memory
 from .engine.precision import fastest_dtype
@@ -105,7 +106,7 @@ def diagnose(device: torch.device, seconds: float = 10) -> Diagnosis:
     """
     dtype = fastest_dtype(device)
     model = load(bundled_model(), device=device).with_dtype(dtype).at_scale(2)
-    backend = fastest_backend(model.model, "auto")
+    backend = model.backends.usable(model.model, "auto", math.prod(FRAME))
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
     return Diagnosis(

@@ -97,6 +97,27 @@ def test_a_backend_that_fails_is_named(bundled, monkeypatch, quick):
     assert found.failures == {"triton": "no kernel for this GPU"}
 
 
+def test_what_stands_in_for_a_backend_that_fails_is_tested(monkeypatch, quick):
+    """It is what images and videos are upscaled by."""
+
+    class NoCompiler(PreparedRunner):
+        def __init__(self, network):
+            raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setitem(selection.RUNNERS, "triton", NoCompiler)
+    monkeypatch.setitem(selection.RUNNERS, "jiterator", PreparedRunner)
+    monkeypatch.setattr(
+        selection,
+        "fastest_backend",
+        lambda network, backend, *_: "triton" if backend == "auto" else backend,
+    )
+    found = diagnosis.diagnose(CPU, 1)
+    assert found.backend == "jiterator"
+    assert found.self_test is not None
+    assert found.self_test.passed
+    assert found.self_test.failures == {"triton": "Failed to find C compiler"}
+
+
 @pytest.mark.parametrize(
     ("probe", "is_estimate", "rate"),
     [(0.001, False, 1 / 0.014), (1.0, True, 256 * 256 / (720 * 1280))],
